@@ -1,0 +1,107 @@
+"""One frozen `Settings`, the only reader of the environment.
+
+Every field is set by `CAPTIONGUARD_` and its name in capitals; the README's table lists
+them, and a test holds the two together.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from moderation.errors import SetupError
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(BaseSettings):
+    """What an operator can set; units are in the names, defaults suit one machine."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CAPTIONGUARD_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    data_dir: Path = Field(
+        Path(".captionguard"),
+        description="where embedded servers, blobs and addresses of one machine are kept",
+    )
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL, `postgresql://user:password@host/name`; embedded if unset"
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="Redis, `redis://:password@host:6379/0`; embedded if unset"
+    )
+    blob_url: str | None = Field(
+        None, description="images, `s3://bucket/prefix`, `gs://…`, `az://…`, `file:///…`; "
+        "a folder in the data directory if unset",
+    )
+
+    api_host: str = Field("127.0.0.1", description="address the API listens on")
+    api_port: Port = Field(8080, description="port of the API; 0 takes a free one")
+    api_url: str | None = Field(
+        None, description="where the commands find the API; the data directory's, if unset"
+    )
+    api_key: SecretStr | None = Field(
+        None, description="key the commands send; the data directory's, if unset"
+    )
+    metrics_host: str = Field("127.0.0.1", description="address workers show `/metrics` on")
+    metrics_port: Port = Field(9101, description="port of a worker's `/metrics`; 0 takes a free one")
+    log_format: Literal["json", "console"] = Field(
+        "json", description="log lines for machines or for people"
+    )
+
+    model: str = Field(
+        "demo-tiny", description="`NAME:PRETRAINED`, `hf-hub:…`, `local-dir:…` or `NAME:random`"
+    )
+    calibration_file: Path | None = Field(
+        None, description="the model's calibration; the bundled one for `demo-tiny`, if unset"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where CLIP runs")
+    max_batch_items: PositiveInt = Field(64, description="most pairs in one forward pass")
+
+    message_threads: PositiveInt = Field(8, description="messages a worker handles side by side")
+    fetch_threads: PositiveInt = Field(16, description="images a worker fetches side by side")
+    decode_processes: int = Field(
+        0, ge=0, description="sandboxed decoder processes of a worker; 0 means one a core"
+    )
+
+    max_body_bytes: PositiveInt = Field(32 * 2**20, description="largest request body, else 413")
+    max_caption_chars: PositiveInt = Field(10_000, description="longest caption, else 422")
+    queue_limit_items: PositiveInt = Field(
+        1_000_000, description="submissions without a verdict before the API answers 429"
+    )
+
+    max_image_bytes: PositiveInt = Field(20 * 2**20, description="largest image file")
+    max_image_pixels: PositiveInt = Field(50_000_000, description="largest image, width x height")
+    decode_timeout_s: PositiveFloat = Field(10.0, description="longest time to decode an image")
+    decode_memory_bytes: PositiveInt = Field(
+        2 * 2**30, description="address space of one decoder process"
+    )
+    fetch_timeout_s: PositiveFloat = Field(15.0, description="longest time to fetch an image")
+    fetch_redirects: int = Field(3, ge=0, description="redirects followed for an image")
+    fetch_allow_private: bool = Field(
+        False,
+        description="also fetch from private and loopback addresses: for tests and closed networks",
+    )
+
+    beat_s: PositiveFloat = Field(1.0, description="how often a worker renews its leases")
+    lease_s: PositiveFloat = Field(5.0, description="without a beat for so long, a worker is dead")
+    lost_after_s: PositiveFloat = Field(
+        3.0, description="a message nobody holds for so long is sent again"
+    )
+    max_attempts: PositiveInt = Field(
+        6, description="tries of a submission before a temporary fault becomes `unscorable`"
+    )
+    retry_base_s: PositiveFloat = Field(2.0, description="first wait before a try, then doubling")
+
+
+def load_settings() -> Settings:
+    """Read the environment; `SetupError` names each variable that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"CAPTIONGUARD_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()
+        )
+        raise SetupError(f"The environment's settings are wrong. {problems}") from error
