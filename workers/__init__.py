@@ -1,0 +1,1 @@
+"""The processes that do the work: Celery workers that score, and the scheduler's upkeep."""

@@ -1,0 +1,1 @@
+"""The HTTP API: platforms hand submissions in and read verdicts."""

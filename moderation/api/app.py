@@ -1,0 +1,62 @@
+"""The FastAPI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
+
+from moderation.api import health, submissions
+from moderation.api.limits import BodyLimit
+from moderation.logs import configure_logging
+from moderation.settings import Settings
+from moderation.wiring import Services, open_services
+
+log = structlog.get_logger()
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application over these services, which it closes when it stops."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        services.close()
+
+    app = FastAPI(
+        title="captionguard",
+        summary="Hand in posts of an image and a caption; read how well they match.",
+        lifespan=lifespan,
+    )
+    app.state.services = services
+    app.add_middleware(BodyLimit, max_bytes=services.settings.max_body_bytes)
+    app.add_exception_handler(SQLAlchemyError, _database_trouble)
+    app.include_router(submissions.router)
+    app.include_router(health.router)
+    return app
+
+
+async def _database_trouble(request: Request, error: Exception) -> JSONResponse:
+    log.error("database_unavailable", path=request.url.path, error=type(error).__name__)
+    return JSONResponse(
+        {"detail": "the database does not answer; nothing was stored, try again"},
+        status_code=503,
+        headers={"Retry-After": str(submissions.RETRY_AFTER_S)},
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Run the API until it is told to stop."""
+    configure_logging(settings.log_format)
+    uvicorn.run(
+        create_app(open_services(settings)),
+        host=settings.api_host,
+        port=settings.api_port,
+        log_config=None,
+        access_log=False,
+        # Long waits end with the server, not minutes after it was told to stop.
+        timeout_graceful_shutdown=5,
+    )

@@ -1,0 +1,196 @@
+"""`/v1/submissions`: hand submissions in, one or up to 256 at a time, and read verdicts."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
+
+from moderation.acceptance import accept
+from moderation.api.auth import PlatformDep, ServicesDep
+from moderation.api.documents import AcceptedBatchOut, AcceptedOut, StatusesOut, StatusOut
+from moderation.errors import InputRefused, TemporaryFault
+from moderation.intake import BatchIn, SubmissionIn
+from moderation.queue import MAX_ITEMS
+from moderation.store import submissions
+from moderation.store.submissions import Accepted, Status
+from moderation.wiring import Services
+
+router = APIRouter(prefix="/v1/submissions", tags=["submissions"])
+
+RETRY_AFTER_S = 5
+MAX_WAIT_S = 60.0
+_POLL_S = 0.1
+
+M = TypeVar("M", bound=BaseModel)
+
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"description": "no valid API key"},
+    413: {"description": "the body is too large"},
+    422: {"description": "a field is wrong; `loc` names it"},
+    429: {"description": "the queue is full; Retry-After says when to come back"},
+    503: {"description": "a server behind the API does not answer; nothing was stored"},
+}
+
+
+def _body_schema(model: type[BaseModel], *, multipart: bool) -> dict[str, Any]:
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    if multipart:
+        content["multipart/form-data"] = {
+            "schema": {
+                "type": "object",
+                "required": ["image", "caption"],
+                "properties": {
+                    "image": {"type": "string", "format": "binary"},
+                    "caption": {"type": "string"},
+                    "external_id": {"type": "string"},
+                    "policy": {"type": "string"},
+                },
+            }
+        }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+@router.post(
+    "",
+    status_code=202,
+    responses=_REFUSALS,
+    openapi_extra=_body_schema(SubmissionIn, multipart=True),
+)
+async def submit(request: Request, services: ServicesDep, platform: PlatformDep) -> AcceptedOut:
+    """Hand in one submission, as JSON or as a multipart upload with a file `image`."""
+    await _check_room(services)
+    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        item = await _from_form(request, services)
+    else:
+        item = _parse(SubmissionIn, await request.body(), services)
+    return AcceptedOut.of((await _accept(services, [item], platform))[0])
+
+
+@router.post(
+    "/batch",
+    status_code=202,
+    responses=_REFUSALS,
+    openapi_extra=_body_schema(BatchIn, multipart=False),
+)
+async def submit_batch(
+    request: Request, services: ServicesDep, platform: PlatformDep
+) -> AcceptedBatchOut:
+    """Hand in up to 256 submissions at once; one wrong one refuses them all."""
+    await _check_room(services)
+    batch = _parse(BatchIn, await request.body(), services)
+    accepted = await _accept(services, batch.submissions, platform)
+    return AcceptedBatchOut(submissions=[AcceptedOut.of(answer) for answer in accepted])
+
+
+@router.get("", responses={401: _REFUSALS[401]})
+async def read_many(
+    services: ServicesDep,
+    platform: PlatformDep,
+    id: Annotated[list[UUID], Query(min_length=1, max_length=MAX_ITEMS)],  # noqa: A002 - the query's name
+) -> StatusesOut:
+    """Status and verdicts of up to 256 submissions."""
+    found = await run_in_threadpool(_find, services, id, platform)
+    return StatusesOut(submissions=[StatusOut.of(status) for status in found])
+
+
+@router.get(
+    "/{submission_id}",
+    responses={401: _REFUSALS[401], 404: {"description": "no such submission of yours"}},
+)
+async def read_one(
+    submission_id: UUID,
+    services: ServicesDep,
+    platform: PlatformDep,
+    wait_s: Annotated[float, Query(ge=0, le=MAX_WAIT_S)] = 0.0,
+) -> StatusOut:
+    """Status and verdict of one submission; waits up to `wait_s` seconds for the verdict."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        found = await run_in_threadpool(_find, services, [submission_id], platform)
+        if not found:
+            raise HTTPException(404, "no such submission of yours")
+        left_s = deadline - time.monotonic()
+        if found[0].verdict is not None or left_s <= 0:
+            return StatusOut.of(found[0])
+        await asyncio.sleep(min(_POLL_S, left_s))
+
+
+async def _check_room(services: Services) -> None:
+    limit = services.settings.queue_limit_items
+    if await run_in_threadpool(_pending, services, limit) >= limit:
+        raise HTTPException(
+            429,
+            f"{limit} submissions wait for their verdicts already; try again later",
+            headers={"Retry-After": str(RETRY_AFTER_S)},
+        )
+
+
+def _pending(services: Services, limit: int) -> int:
+    with services.database.connect() as connection:
+        return submissions.count_pending(connection, at_most=limit)
+
+
+def _find(services: Services, ids: Sequence[UUID], platform: str) -> list[Status]:
+    with services.database.connect() as connection:
+        return submissions.find(connection, ids, platform=platform)
+
+
+async def _accept(
+    services: Services, items: Sequence[SubmissionIn], platform: str
+) -> list[Accepted]:
+    try:
+        return await run_in_threadpool(accept, services, items, platform=platform)
+    except InputRefused as error:
+        raise RequestValidationError(
+            [{"type": "value_error", "loc": ("body", error.field), "msg": str(error)}]
+        ) from error
+    except TemporaryFault as error:
+        raise HTTPException(
+            503, f"{error.detail}; try again", headers={"Retry-After": str(RETRY_AFTER_S)}
+        ) from error
+
+
+def _context(services: Services) -> dict[str, object]:
+    return {
+        "max_caption_chars": services.settings.max_caption_chars,
+        "allow_private": services.settings.fetch_allow_private,
+    }
+
+
+def _parse(model: type[M], body: bytes, services: Services) -> M:
+    try:
+        return model.model_validate_json(body, context=_context(services))
+    except ValidationError as error:
+        raise _refusal(error) from error
+
+
+async def _from_form(request: Request, services: Services) -> SubmissionIn:
+    async with request.form(max_files=1, max_fields=8, max_part_size=2**20) as form:
+        image = form.get("image")
+        if not isinstance(image, UploadFile):
+            raise RequestValidationError(
+                [{"type": "missing", "loc": ("body", "image"), "msg": "a file is required"}]
+            )
+        data = await image.read()
+        fields = {name: value for name, value in form.items() if name != "image"}
+    try:
+        item = SubmissionIn.model_validate(
+            {**fields, "image_blob": "0" * 64}, context=_context(services)
+        )
+    except ValidationError as error:
+        raise _refusal(error) from error
+    return item.model_copy(update={"image_blob": None, "image_base64": data})
+
+
+def _refusal(error: ValidationError) -> RequestValidationError:
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    return RequestValidationError(
+        [{**problem, "loc": ("body", *problem["loc"])} for problem in problems]
+    )

@@ -1,0 +1,91 @@
+"""Every metric of the product. No id, URL or caption is ever a label."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+_STAGE_BUCKETS_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_SCORE_BUCKETS = tuple(n / 20 for n in range(1, 21))
+
+
+class Metrics:
+    """The metrics of one process, on a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self.submissions = Counter(
+            "captionguard_submissions",
+            "Submissions taken, by how they came and whether their external id was known.",
+            ["source", "result"],
+            registry=self.registry,
+        )
+        self.verdicts = Counter(
+            "captionguard_verdicts",
+            "Verdicts stored, by outcome and, if unscorable, its reason.",
+            ["outcome", "reason"],
+            registry=self.registry,
+        )
+        self.stage = Histogram(
+            "captionguard_stage_duration_seconds",
+            "Time a submission (forward and persist: a batch) spends in a stage.",
+            ["stage"],
+            buckets=_STAGE_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.batch_items = Histogram(
+            "captionguard_batch_items",
+            "Pairs in one forward pass.",
+            buckets=_BATCH_BUCKETS,
+            registry=self.registry,
+        )
+        self.match_scores = Histogram(
+            "captionguard_match_score",
+            "Calibrated match scores of scored submissions.",
+            buckets=_SCORE_BUCKETS,
+            registry=self.registry,
+        )
+        self.retries = Counter(
+            "captionguard_retries",
+            "Tries put off after a temporary fault, by what failed.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.sent_again = Counter(
+            "captionguard_sent_again",
+            "Submissions sent again by the reconciler, because lost or because a wait was over.",
+            ["why"],
+            registry=self.registry,
+        )
+        self.refused_messages = Counter(
+            "captionguard_refused_messages",
+            "Messages of platforms that could not be read.",
+            registry=self.registry,
+        )
+        self.decoder_restarts = Counter(
+            "captionguard_decoder_restarts",
+            "Decoder processes replaced after a crash, a time-out or a broken answer.",
+            registry=self.registry,
+        )
+        self.queue_depth = Gauge(
+            "captionguard_queue_depth",
+            "Messages waiting in Redis.",
+            registry=self.registry,
+        )
+        self.pending = Gauge(
+            "captionguard_pending_submissions",
+            "Submissions without a verdict; counts up to the queue's limit.",
+            registry=self.registry,
+        )
+        self.oldest_pending_age = Gauge(
+            "captionguard_oldest_pending_age_seconds",
+            "Age of the oldest submission without a verdict.",
+            registry=self.registry,
+        )
+        self.living_workers = Gauge(
+            "captionguard_living_workers",
+            "Workers whose beat is younger than a lease.",
+            registry=self.registry,
+        )

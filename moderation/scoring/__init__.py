@@ -1,0 +1,1 @@
+"""Image and caption to cosine, with open_clip. The only package that imports torch."""

@@ -1,0 +1,1 @@
+"""PostgreSQL, which is the truth: the tables, and one module of queries a noun."""

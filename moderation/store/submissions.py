@@ -1,0 +1,204 @@
+"""Submissions: accepted, claimed by a worker under a lease, found again."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, RowMapping, and_, exists, func, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from uuid_utils.compat import uuid7
+
+from moderation.store.tables import submissions, verdicts, workers
+from moderation.types import ImageRef, NewSubmission, Note, Outcome, Reason, Submission, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The answer to one handed-in submission; `known` if its external id was there before."""
+
+    id: UUID
+    external_id: str | None
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A submission and, once there is one, its verdict."""
+
+    submission: Submission
+    verdict: Verdict | None
+    done_at: dt.datetime | None
+
+
+def accept(
+    connection: Connection, items: Sequence[NewSubmission], *, message_id: str
+) -> list[Accepted]:
+    """Store submissions that `message_id` will carry; answers in the order of `items`.
+
+    An external id seen before, also within `items`, gives the first one back unchanged.
+    """
+    first: dict[tuple[str, str], NewSubmission] = {}
+    rows = []
+    for item in items:
+        if item.external_id is not None:
+            key = (item.platform, item.external_id)
+            if key in first:
+                continue
+            first[key] = item
+        rows.append(_new_row(item, message_id))
+    # One order for all writers, so that two batches with the same ids cannot deadlock.
+    rows.sort(key=lambda row: (row["platform"], row["external_id"] or ""))
+    inserted = {
+        row.id
+        for row in connection.execute(
+            insert(submissions).on_conflict_do_nothing().returning(submissions.c.id), rows
+        )
+    }
+    known = {(row["platform"], row["external_id"]): row["id"] for row in rows}
+    missing = [key for key in first if known[key] not in inserted]
+    if missing:
+        columns = (submissions.c.platform, submissions.c.external_id)
+        for row in connection.execute(
+            select(submissions.c.id, *columns).where(tuple_(*columns).in_(missing))
+        ):
+            known[row.platform, row.external_id] = row.id
+    unnamed = iter([row["id"] for row in rows if row["external_id"] is None])
+    answers = []
+    told: set[UUID] = set()
+    for item in items:
+        id_ = known[item.platform, item.external_id] if item.external_id else next(unnamed)
+        answers.append(Accepted(id_, item.external_id, id_ not in inserted or id_ in told))
+        told.add(id_)
+    return answers
+
+
+def _new_row(item: NewSubmission, message_id: str) -> dict[str, object]:
+    return {
+        "id": uuid7(),
+        "platform": item.platform,
+        "external_id": item.external_id,
+        "policy": item.policy,
+        "caption": item.caption,
+        "image_blob": item.image.blob,
+        "image_url": item.image.url,
+        "message_id": message_id,
+    }
+
+
+def claim(
+    connection: Connection,
+    ids: Sequence[UUID],
+    *,
+    message_id: str,
+    worker: UUID,
+    lease_s: float,
+) -> list[Submission]:
+    """Lease those of `ids` that have no verdict, belong to this message and are not leased.
+
+    A message that was replaced by a newer one, or is delivered twice, claims nothing.
+    """
+    alive = exists().where(
+        workers.c.id == submissions.c.lease_worker,
+        workers.c.beat_at > func.now() - dt.timedelta(seconds=lease_s),
+    )
+    free = (
+        select(submissions.c.id)
+        .where(
+            submissions.c.id.in_(ids),
+            submissions.c.done_at.is_(None),
+            submissions.c.message_id == message_id,
+            ~and_(submissions.c.lease_worker.is_not(None), alive),
+        )
+        .order_by(submissions.c.id)
+        .with_for_update(skip_locked=True)
+    )
+    claimed = connection.execute(
+        update(submissions)
+        .where(submissions.c.id.in_(free.scalar_subquery()))
+        .values(lease_worker=worker, retry_at=None, attempts=submissions.c.attempts + 1)
+        .returning(*submissions.c)
+    )
+    return [_submission(row) for row in claimed.mappings()]
+
+
+def release(
+    connection: Connection, ids: Sequence[UUID], *, worker: UUID, wait_s: float
+) -> None:
+    """Give leased submissions back after a temporary fault, to be sent again in `wait_s`."""
+    connection.execute(
+        update(submissions)
+        .where(
+            submissions.c.id.in_(ids),
+            submissions.c.lease_worker == worker,
+            submissions.c.done_at.is_(None),
+        )
+        .values(lease_worker=None, retry_at=func.now() + dt.timedelta(seconds=wait_s))
+    )
+
+
+def find(connection: Connection, ids: Sequence[UUID], *, platform: str | None) -> list[Status]:
+    """Those of `ids` that exist, of one platform or, with None, of any."""
+    query = (
+        select(submissions, *(column.label(f"v_{column.name}") for column in verdicts.c))
+        .outerjoin(verdicts, verdicts.c.submission_id == submissions.c.id)
+        .where(submissions.c.id.in_(ids))
+    )
+    if platform is not None:
+        query = query.where(submissions.c.platform == platform)
+    return [
+        Status(_submission(row), _verdict(row), row["done_at"])
+        for row in connection.execute(query).mappings()
+    ]
+
+
+def count_pending(connection: Connection, *, at_most: int) -> int:
+    """How many submissions have no verdict; stops counting at `at_most`."""
+    pending = (
+        select(submissions.c.id).where(submissions.c.done_at.is_(None)).limit(at_most).subquery()
+    )
+    return connection.execute(select(func.count()).select_from(pending)).scalar_one()
+
+
+def oldest_pending_age_s(connection: Connection) -> float:
+    """Seconds since the oldest submission without a verdict was accepted; 0 if none."""
+    age = connection.execute(
+        select(func.extract("epoch", func.now() - func.min(submissions.c.created_at))).where(
+            submissions.c.done_at.is_(None)
+        )
+    ).scalar_one()
+    return float(age or 0.0)
+
+
+def _submission(row: RowMapping) -> Submission:
+    return Submission(
+        id=row["id"],
+        platform=row["platform"],
+        external_id=row["external_id"],
+        policy=row["policy"],
+        caption=row["caption"],
+        image=ImageRef(blob=row["image_blob"], url=row["image_url"]),
+        created_at=row["created_at"],
+        attempts=row["attempts"],
+    )
+
+
+def _verdict(row: RowMapping) -> Verdict | None:
+    if row["v_outcome"] is None:
+        return None
+    return Verdict(
+        outcome=Outcome(row["v_outcome"]),
+        calibration_version=row["v_calibration_version"],
+        model=row["v_model"],
+        threshold=row["v_threshold"],
+        cosine=row["v_cosine"],
+        score=row["v_score"],
+        reason=Reason(row["v_reason"]) if row["v_reason"] else None,
+        detail=row["v_detail"],
+        notes=tuple(Note(note) for note in row["v_notes"]),
+    )
+
+
+def ping(connection: Connection) -> None:
+    """Raise when the tables are not there or not at this version."""
+    connection.execute(text("SELECT 1 FROM submissions LIMIT 1"))

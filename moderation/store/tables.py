@@ -1,0 +1,128 @@
+"""The tables. Migrations make them; a test holds the two together."""
+
+from sqlalchemy import (
+    ARRAY,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB, UUID
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _now_column(name: str, comment: str) -> Column[object]:
+    return Column(
+        name, DateTime(timezone=True), nullable=False, server_default=func.now(), comment=comment
+    )
+
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("platform", Text, nullable=False, comment="whose submissions this key hands in"),
+    Column("secret_sha256", Text, nullable=False, unique=True),
+    Column("hint", Text, nullable=False, comment="the key's first characters, to tell keys apart"),
+    _now_column("created_at", "when the key was made"),
+    Column("revoked_at", DateTime(timezone=True)),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("model", Text, nullable=False, comment="fingerprint of weights and preprocessing"),
+    Column("calibration_version", Text, nullable=False),
+    Column("metrics_url", Text),
+    _now_column("started_at", "when the process was ready"),
+    _now_column("beat_at", "renews the leases of all rows this worker holds"),
+    Column(
+        "holding",
+        ARRAY(Text),
+        nullable=False,
+        server_default="{}",
+        comment="ids of the messages taken from Redis and not finished",
+    ),
+)
+
+submissions = Table(
+    "submissions",
+    metadata,
+    Column("id", UUID, primary_key=True, comment="UUIDv7"),
+    Column("platform", Text, nullable=False),
+    Column("external_id", Text, comment="the platform's own id; unique for a platform"),
+    Column("policy", Text, nullable=False, comment="the stream whose threshold applies"),
+    Column("caption", Text, nullable=False),
+    Column("image_blob", Text, comment="SHA-256 in the blob store"),
+    Column("image_url", Text),
+    _now_column("created_at", "when the submission was accepted"),
+    Column("message_id", Text, nullable=False, comment="the one message that may be worked on"),
+    _now_column("sent_at", "when that message was sent"),
+    Column("lease_worker", UUID, comment="the worker that has it; as good as its last beat"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("retry_at", DateTime(timezone=True), comment="waits so long after a temporary fault"),
+    Column("done_at", DateTime(timezone=True), comment="when it got its verdict"),
+    UniqueConstraint("platform", "external_id"),
+    CheckConstraint("(image_blob IS NULL) <> (image_url IS NULL)", name="one_image"),
+)
+# Partial: these stay as small as the backlog, whatever the table grows to.
+Index(
+    "ix_submissions_pending",
+    submissions.c.sent_at,
+    submissions.c.message_id,
+    postgresql_where=submissions.c.done_at.is_(None),
+)
+Index(
+    "ix_submissions_retry",
+    submissions.c.retry_at,
+    postgresql_where=submissions.c.retry_at.is_not(None),
+)
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("submission_id", UUID, ForeignKey("submissions.id"), primary_key=True),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text),
+    Column("detail", Text),
+    Column("cosine", Double),
+    Column("score", Double),
+    Column("threshold", Double, nullable=False),
+    Column("calibration_version", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("notes", ARRAY(Text), nullable=False, server_default="{}"),
+    _now_column("created_at", "when the verdict was stored"),
+    CheckConstraint("outcome IN ('pass', 'flag', 'unscorable')", name="outcome"),
+    CheckConstraint("(outcome = 'unscorable') = (reason IS NOT NULL)", name="reason"),
+    CheckConstraint("(outcome = 'unscorable') = (score IS NULL)", name="score"),
+)
+
+refused_messages = Table(
+    "refused_messages",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("message_id", Text, nullable=False),
+    Column("problem", Text, nullable=False, comment="what is wrong with it, for its sender"),
+    Column("body", JSONB, nullable=False, comment="the message as it came, so that none is lost"),
+    _now_column("created_at", "when it was refused"),
+)

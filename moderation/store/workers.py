@@ -1,0 +1,70 @@
+"""Workers and their beats: one beat renews all of a worker's leases at once."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from moderation.store.tables import workers
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """Who a worker is and what it runs."""
+
+    id: UUID
+    host: str
+    pid: int
+    model: str
+    calibration_version: str
+    metrics_url: str | None
+
+
+def beat(connection: Connection, worker: WorkerInfo, holding: Sequence[str]) -> None:
+    """Say that this worker lives and which messages it has taken and not finished."""
+    values = {
+        "id": worker.id,
+        "host": worker.host,
+        "pid": worker.pid,
+        "model": worker.model,
+        "calibration_version": worker.calibration_version,
+        "metrics_url": worker.metrics_url,
+        "holding": list(holding),
+    }
+    connection.execute(
+        insert(workers)
+        .values(values)
+        .on_conflict_do_update(
+            index_elements=[workers.c.id], set_={"beat_at": func.now(), "holding": list(holding)}
+        )
+    )
+
+
+def leave(connection: Connection, worker: UUID) -> None:
+    """Give up all leases of a worker that stops in good order."""
+    connection.execute(delete(workers).where(workers.c.id == worker))
+
+
+def living(connection: Connection, *, lease_s: float) -> list[WorkerInfo]:
+    """The workers whose last beat is younger than a lease."""
+    rows = connection.execute(
+        select(workers)
+        .where(workers.c.beat_at > func.now() - dt.timedelta(seconds=lease_s))
+        .order_by(workers.c.started_at)
+    )
+    return [
+        WorkerInfo(
+            row.id, row.host, row.pid, row.model, row.calibration_version, row.metrics_url
+        )
+        for row in rows
+    ]
+
+
+def forget(connection: Connection, *, silent_s: float) -> int:
+    """Drop workers silent for so long; their leases are as dead as they are."""
+    return connection.execute(
+        delete(workers).where(workers.c.beat_at < func.now() - dt.timedelta(seconds=silent_s))
+    ).rowcount

@@ -1,0 +1,42 @@
+"""The composition root: from settings to the parts that a process holds."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from moderation import addresses, queue
+from moderation.media.blobs import BlobStore
+from moderation.metrics import Metrics
+from moderation.queue import QueueClient
+from moderation.settings import Settings
+from moderation.store import database
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every long-running role needs: the truth, the carrier, the images, the counters."""
+
+    settings: Settings
+    database: Engine
+    queue: QueueClient
+    blobs: BlobStore
+    metrics: Metrics
+
+    def close(self) -> None:
+        """Give connections back."""
+        self.database.dispose()
+        self.queue.redis.close()
+        self.queue.app.close()
+
+
+def open_services(settings: Settings) -> Services:
+    """Connect lazily to everything; raises `ServiceUnavailable` where an address is missing."""
+    return Services(
+        settings=settings,
+        database=database.connect(
+            addresses.database_url(settings), pool_size=settings.message_threads + 4
+        ),
+        queue=queue.connect(addresses.redis_url(settings)),
+        blobs=BlobStore(addresses.blob_url(settings), max_bytes=settings.max_image_bytes),
+        metrics=Metrics(),
+    )

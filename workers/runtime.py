@@ -1,0 +1,140 @@
+"""What one worker process holds: model, calibration, images, engine, and the ways to PostgreSQL."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+import moderation.demo
+from moderation.batching import Batcher
+from moderation.errors import CalibrationRefused
+from moderation.media.decode import DecoderPool
+from moderation.media.fetch import Fetcher
+from moderation.metrics import Metrics
+from moderation.scoring.engine import BatchReport, Engine
+from moderation.scoring.model import BUNDLED, ClipModel, load_model
+from moderation.settings import Settings
+from moderation.store import verdicts
+from moderation.types import Calibration, Verdict
+from moderation.wiring import Services
+from thresholds.artifact import calibration_for, read_artifact
+from workers.recovery import until_database_answers
+
+log = structlog.get_logger()
+
+_PERSIST_BATCHES = 8
+
+Judged = Sequence[tuple[UUID, Verdict]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """Model and calibration that belong together, with the decoder and engine made for them."""
+
+    model: ClipModel
+    calibration: Calibration
+    decoder: DecoderPool
+    engine: Engine
+
+    def close(self) -> None:
+        """Stop the engine and the decoder processes."""
+        self.engine.close()
+        self.decoder.close()
+
+
+def open_scorer(settings: Settings, metrics: Metrics) -> Scorer:
+    """Load the model; refuses to start without a calibration made for exactly it."""
+    path = _calibration_file(settings)
+    artifact = read_artifact(path)
+    started_s = time.perf_counter()
+    model = load_model(settings.model, device=settings.device)
+    calibration = calibration_for(artifact, fingerprint=model.fingerprint, spec=model.spec)
+    log.info(
+        "model_loaded",
+        model=model.spec,
+        fingerprint=model.fingerprint,
+        weights_sha256=model.weights_sha256,
+        device=str(model.device),
+        calibration=calibration.version,
+        threshold=calibration.threshold,
+        load_s=round(time.perf_counter() - started_s, 2),
+    )
+
+    def count(report: BatchReport) -> None:
+        metrics.batch_items.observe(len(report.waits_s))
+        metrics.stage.labels("forward").observe(report.forward_s)
+        for wait_s in report.waits_s:
+            metrics.stage.labels("batch_wait").observe(wait_s)
+
+    return Scorer(
+        model=model,
+        calibration=calibration,
+        decoder=DecoderPool(
+            processes=settings.decode_processes,
+            framing=model.framing,
+            max_pixels=settings.max_image_pixels,
+            timeout_s=settings.decode_timeout_s,
+            memory_bytes=settings.decode_memory_bytes,
+            on_restart=metrics.decoder_restarts.inc,
+        ),
+        engine=Engine(model, max_batch_items=settings.max_batch_items, on_batch=count),
+    )
+
+
+def _calibration_file(settings: Settings) -> Path:
+    if settings.calibration_file is not None:
+        return settings.calibration_file
+    if settings.model == BUNDLED:
+        return Path(moderation.demo.__file__).parent / f"{BUNDLED}.calibration.json"
+    raise CalibrationRefused(
+        f"The model {settings.model} has no calibration, so its scores mean nothing yet. Make one "
+        f"with `captionguard thresholds calibrate LABELS.jsonl --model {settings.model} --out "
+        "FILE.json` and set CAPTIONGUARD_CALIBRATION_FILE to it."
+    )
+
+
+class Runtime:
+    """Everything the score task works with; one a process, shared by its threads."""
+
+    def __init__(self, services: Services, scorer: Scorer, worker_id: UUID) -> None:
+        settings = services.settings
+        self.services = services
+        self.scorer = scorer
+        self.worker_id = worker_id
+        self.fetcher = Fetcher(
+            max_bytes=settings.max_image_bytes,
+            timeout_s=settings.fetch_timeout_s,
+            max_redirects=settings.fetch_redirects,
+            allow_private=settings.fetch_allow_private,
+        )
+        self.preparing = ThreadPoolExecutor(settings.fetch_threads, "captionguard-prepare")
+        self.recording: Batcher[Judged, set[UUID]] = Batcher(
+            self._record, max_items=_PERSIST_BATCHES, name="captionguard-record"
+        )
+
+    def close(self) -> None:
+        """Finish what is under way, then let everything go."""
+        self.preparing.shutdown(wait=True)
+        self.scorer.close()
+        self.recording.close()
+        self.fetcher.close()
+
+    def _record(self, batches: Sequence[Judged]) -> list[set[UUID]]:
+        """Store what has come in since the last time in one transaction.
+
+        A batch's result are the ids whose verdict was the first of its submission.
+        """
+        started_s = time.perf_counter()
+        everything = [judged for batch in batches for judged in batch]
+
+        def store() -> set[UUID]:
+            with self.services.database.begin() as connection:
+                return verdicts.record(connection, everything)
+
+        first = until_database_answers(store)
+        self.services.metrics.stage.labels("persist").observe(time.perf_counter() - started_s)
+        return [{id_ for id_, _ in batch} & first for batch in batches]

@@ -1,0 +1,219 @@
+"""One message: claim its submissions, prepare, score, decide, store."""
+
+import random
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from moderation.captions import caption_fault
+from moderation.errors import TemporaryFault, Unscorable
+from moderation.intake import parse_message
+from moderation.store import refused, submissions
+from moderation.types import Image, PairScore, Reason, Submission, Verdict
+from moderation.verdict import decide, unscorable
+from workers.recovery import until_database_answers
+from workers.runtime import Runtime
+
+log = structlog.get_logger()
+
+_LONGEST_WAIT_S = 300.0
+
+
+@dataclass(slots=True)
+class _Journey:
+    """How one submission fares, for its log line; times in seconds."""
+
+    submission: Submission
+    started_s: float = field(default_factory=time.perf_counter)
+    stages_s: dict[str, float] = field(default_factory=dict)
+    fault: TemporaryFault | None = None
+    verdict: Verdict | None = None
+
+
+def handle_message(runtime: Runtime, document: Any, *, message_id: str) -> None:
+    """Work one message off. One bad submission never harms its neighbours.
+
+    The document is `{"ids": […]}` from the API and the reconciler, or what a platform
+    would post to the API. Verdicts are stored in batches while later ones are made.
+    """
+    if isinstance(document, dict) and "ids" in document:
+        ids = [UUID(id_) for id_ in document["ids"]]
+    else:
+        ids = _take_in(runtime, document, message_id)
+    claimed = until_database_answers(lambda: _claim(runtime, ids, message_id))
+    under_way = iter(
+        [
+            (journey, runtime.preparing.submit(_prepare, runtime, journey))
+            for journey in map(_Journey, claimed)
+        ]
+    )
+    stored: list[tuple[list[_Journey], Future[set[UUID]]]] = []
+    while batch := list(islice(under_way, runtime.services.settings.max_batch_items)):
+        for journey, staged in batch:
+            _conclude(runtime, journey, staged)
+        judged = [journey for journey, _ in batch if journey.verdict is not None]
+        _put_off(runtime, [journey for journey, _ in batch if journey.verdict is None])
+        if judged:
+            pairs = [(j.submission.id, j.verdict) for j in judged if j.verdict is not None]
+            stored.append((judged, runtime.recording.submit(pairs)))
+    for judged, recorded in stored:
+        first = recorded.result()
+        for journey in judged:
+            _tell(runtime, journey, is_first=journey.submission.id in first)
+
+
+def _take_in(runtime: Runtime, document: Any, message_id: str) -> list[UUID]:
+    """Make the rows of submissions that a platform sent without the API."""
+    settings = runtime.services.settings
+    taken, wrong = parse_message(
+        document,
+        message_id=message_id,
+        context={
+            "max_caption_chars": settings.max_caption_chars,
+            "allow_private": settings.fetch_allow_private,
+        },
+    )
+
+    def store() -> list[submissions.Accepted]:
+        with runtime.services.database.begin() as connection:
+            for item in wrong:
+                refused.keep(
+                    connection, message_id=message_id, problem=item.problem, body=item.body
+                )
+            return submissions.accept(connection, taken, message_id=message_id) if taken else []
+
+    accepted = until_database_answers(store)
+    for item in wrong:
+        runtime.services.metrics.refused_messages.inc()
+        log.error("message_refused", message_id=message_id, problem=item.problem)
+    for answer in accepted:
+        result = "known" if answer.known else "new"
+        runtime.services.metrics.submissions.labels("message", result).inc()
+    return [answer.id for answer in accepted]
+
+
+def _claim(runtime: Runtime, ids: Sequence[UUID], message_id: str) -> list[Submission]:
+    with runtime.services.database.begin() as connection:
+        return submissions.claim(
+            connection,
+            ids,
+            message_id=message_id,
+            worker=runtime.worker_id,
+            lease_s=runtime.services.settings.lease_s,
+        )
+
+
+def _prepare(runtime: Runtime, journey: _Journey) -> "Future[PairScore]":
+    """Caption check, fetch and decode, then into the engine; runs on the prepare threads."""
+    submission = journey.submission
+    settings = runtime.services.settings
+    stage = runtime.services.metrics.stage
+    waited_s = max(0.0, (datetime.now(UTC) - submission.created_at).total_seconds())
+    stage.labels("queue_wait").observe(waited_s)
+    journey.stages_s["queue_wait"] = waited_s
+    if submission.attempts > settings.max_attempts:
+        # Faults are counted and end before this: only dying workers lead here.
+        raise Unscorable(Reason.SCORING_FAILED, f"workers died on it {settings.max_attempts} times")
+    if fault := caption_fault(submission.caption):
+        raise Unscorable(fault, "the caption has no word that could match the image")
+    data = _timed(runtime, journey, "fetch", lambda: _fetch(runtime, submission))
+    image: Image = _timed(runtime, journey, "decode", lambda: runtime.scorer.decoder.decode(data))
+    return runtime.scorer.engine.submit(image, submission.caption)
+
+
+def _fetch(runtime: Runtime, submission: Submission) -> bytes:
+    if submission.image.url is not None:
+        return runtime.fetcher.fetch(submission.image.url)
+    return runtime.services.blobs.get(submission.image.blob or "")
+
+
+def _timed(runtime: Runtime, journey: _Journey, stage: str, action: Any) -> Any:
+    started_s = time.perf_counter()
+    try:
+        return action()
+    finally:
+        journey.stages_s[stage] = time.perf_counter() - started_s
+        runtime.services.metrics.stage.labels(stage).observe(journey.stages_s[stage])
+
+
+def _conclude(runtime: Runtime, journey: _Journey, staged: "Future[Future[PairScore]]") -> None:
+    """Wait for the cosine and set the journey's verdict, or its fault if it may pass."""
+    calibration = runtime.scorer.calibration
+    try:
+        journey.verdict = decide(staged.result().result(), calibration)
+    except Unscorable as error:
+        journey.verdict = unscorable(error.reason, error.detail, calibration)
+    except TemporaryFault as error:
+        journey.fault = error
+    except Exception as error:
+        log.exception("scoring_failed", id=str(journey.submission.id))
+        journey.fault = TemporaryFault(Reason.SCORING_FAILED, type(error).__name__)
+    if journey.fault and journey.submission.attempts >= runtime.services.settings.max_attempts:
+        detail = f"{journey.fault.detail} (given up after {journey.submission.attempts} tries)"
+        journey.verdict = unscorable(journey.fault.reason, detail, calibration)
+
+
+def _put_off(runtime: Runtime, journeys: Sequence[_Journey]) -> None:
+    """Give up the leases of what failed for now; the reconciler sends it again in time."""
+    if not journeys:
+        return
+    settings = runtime.services.settings
+
+    def release() -> None:
+        with runtime.services.database.begin() as connection:
+            for journey in journeys:
+                wait_s = settings.retry_base_s * 2 ** (journey.submission.attempts - 1)
+                submissions.release(
+                    connection,
+                    [journey.submission.id],
+                    worker=runtime.worker_id,
+                    # Full jitter above half keeps faults that came together from coming back so.
+                    wait_s=min(wait_s, _LONGEST_WAIT_S) * random.uniform(0.5, 1.0),  # noqa: S311
+                )
+
+    until_database_answers(release)
+    for journey in journeys:
+        if journey.fault is not None:
+            runtime.services.metrics.retries.labels(journey.fault.reason.value).inc()
+            log.warning(
+                "submission_put_off",
+                id=str(journey.submission.id),
+                attempt=journey.submission.attempts,
+                reason=journey.fault.reason.value,
+                detail=journey.fault.detail,
+            )
+
+
+def _tell(runtime: Runtime, journey: _Journey, *, is_first: bool) -> None:
+    """Count a stored verdict and write the submission's one log line."""
+    verdict, submission = journey.verdict, journey.submission
+    if verdict is None or not is_first:
+        return
+    metrics = runtime.services.metrics
+    metrics.verdicts.labels(verdict.outcome.value, verdict.reason or "").inc()
+    if verdict.score is not None:
+        metrics.match_scores.observe(verdict.score)
+    log.info(
+        "submission",
+        id=str(submission.id),
+        platform=submission.platform,
+        policy=submission.policy,
+        outcome=verdict.outcome.value,
+        reason=verdict.reason,
+        detail=verdict.detail,
+        cosine=verdict.cosine,
+        score=verdict.score,
+        threshold=verdict.threshold,
+        calibration=verdict.calibration_version,
+        notes=list(verdict.notes),
+        attempt=submission.attempts,
+        total_s=round(time.perf_counter() - journey.started_s, 4),
+        **{f"{name}_s": round(seconds, 4) for name, seconds in journey.stages_s.items()},
+    )
