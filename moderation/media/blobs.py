@@ -1,0 +1,160 @@
+"""The blob store: image files, each under the SHA-256 of its content.
+
+A key is 64 lower-case hex digits; the object lies at `ab/cd/<key>`, so that no folder of a
+local store grows beyond what file systems like.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError
+from obstore.store import LocalStore, MemoryStore, from_url
+
+from moderation.errors import (
+    CaptionguardError,
+    InputRefused,
+    ServiceUnavailable,
+    SetupError,
+    TemporaryFault,
+    Unscorable,
+)
+from moderation.types import Reason
+
+_KEY = re.compile(r"[0-9a-f]{64}")
+_SCHEMES = ("s3", "gs", "az", "file", "memory")
+
+# obstore's own defaults go on for three minutes; a worker has its own retries, with backoff.
+_RETRIES = 2
+_RETRY_TIMEOUT = timedelta(seconds=10)
+_CONNECT_TIMEOUT = timedelta(seconds=5)
+_REQUEST_TIMEOUT = timedelta(seconds=20)
+
+
+def check_key(key: str) -> None:
+    """Raise `InputRefused` unless `key` is written like a key of the blob store."""
+    if not _KEY.fullmatch(key):
+        raise InputRefused(
+            "A blob key is the SHA-256 of the image file: 64 lower-case hex digits.", field="image"
+        )
+
+
+class BlobStore:
+    """Content-addressed image files in a folder or a bucket; threads may share one.
+
+    `location` is a folder, or `s3://bucket/prefix`, `gs://…`, `az://container/prefix`,
+    `file:///folder` or `memory://`; credentials of a bucket are its cloud's own environment
+    variables. Files above `max_bytes` are neither stored nor read. Raises `SetupError` where
+    the location cannot be used.
+    """
+
+    def __init__(self, location: str | Path, *, max_bytes: int) -> None:
+        self._store = _open_store(location)
+        self._max_bytes = max_bytes
+
+    def put(self, data: bytes) -> str:
+        """Store a file and return its key; what is stored already is not written again.
+
+        Writes are atomic: a reader finds the whole file or none, also when several writers
+        bring the same one. Raises `Unscorable` (too many bytes) or `TemporaryFault`.
+        """
+        self._check_size(len(data))
+        key = hashlib.sha256(data).hexdigest()
+        with _store_trouble(), suppress(AlreadyExistsError):
+            try:
+                obstore.put(self._store, _path(key), data, mode="create", use_multipart=False)
+            except NotSupportedError:
+                # Some S3-compatible stores lack conditional writes. Writing the same content
+                # twice does no harm, it only costs the upload.
+                obstore.put(self._store, _path(key), data, use_multipart=False)
+        return key
+
+    def get(self, key: str) -> bytes:
+        """Return the file under `key`, its content verified against the key.
+
+        Raises `Unscorable` (not found, too many bytes, or corrupt where the content is not
+        what was stored) or `TemporaryFault` when the store does not answer.
+        """
+        if not _KEY.fullmatch(key):
+            raise Unscorable(Reason.IMAGE_NOT_FOUND, "the reference is no key of the blob store")
+        try:
+            with _store_trouble():
+                result = obstore.get(self._store, _path(key))
+                self._check_size(result.meta["size"])
+                data = bytes(result.bytes())
+        except FileNotFoundError as error:
+            raise Unscorable(
+                Reason.IMAGE_NOT_FOUND, f"no blob {key[:12]}… is stored; was it deleted?"
+            ) from error
+        if hashlib.sha256(data).hexdigest() != key:
+            raise Unscorable(
+                Reason.IMAGE_CORRUPT, f"blob {key[:12]}… is not what was stored; check the disk"
+            )
+        return data
+
+    def check(self) -> None:
+        """Write and read an empty blob; raise `ServiceUnavailable` if the store cannot."""
+        try:
+            self.get(self.put(b""))
+        except CaptionguardError as error:
+            raise ServiceUnavailable(
+                f"The blob store cannot be written or read: {error}"
+            ) from error
+
+    def _check_size(self, size_bytes: int) -> None:
+        if size_bytes > self._max_bytes:
+            raise Unscorable(
+                Reason.IMAGE_TOO_MANY_BYTES,
+                f"the file has {size_bytes} bytes, the limit is {self._max_bytes}",
+            )
+
+
+def _path(key: str) -> str:
+    return f"{key[:2]}/{key[2:4]}/{key}"
+
+
+def _open_store(location: str | Path) -> "obstore.store.ObjectStore":
+    text = str(location)
+    scheme = text.partition("://")[0] if "://" in text else None
+    if scheme is not None and scheme not in _SCHEMES:
+        raise SetupError(
+            f"The blob store's location begins with {scheme}://; give a folder or one of "
+            + ", ".join(f"{known}://" for known in _SCHEMES)
+        )
+    try:
+        if scheme == "memory":
+            return MemoryStore()
+        if scheme is None or scheme == "file":
+            folder = Path(text if scheme is None else unquote(urlsplit(text).path)).absolute()
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return LocalStore(folder)
+        return from_url(
+            text,
+            client_options={"connect_timeout": _CONNECT_TIMEOUT, "timeout": _REQUEST_TIMEOUT},
+            retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRY_TIMEOUT},
+        )
+    except (BaseError, OSError, ValueError) as error:
+        raise SetupError(f"The blob store cannot be opened: {_first_line(error)}") from error
+
+
+@contextmanager
+def _store_trouble() -> Iterator[None]:
+    """Turn what obstore raises into `TemporaryFault`, but for exists and not-found."""
+    try:
+        yield
+    except (AlreadyExistsError, FileNotFoundError):
+        raise
+    except (BaseError, OSError) as error:
+        raise TemporaryFault(
+            Reason.IMAGE_UNREACHABLE, f"the blob store failed: {_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    """Leave out obstore's debug dump, which follows after an empty line."""
+    return str(error).partition("\n")[0][:300]

@@ -1,0 +1,121 @@
+"""A decoder process: `python -I -m moderation.media.child FRAMING MAX_PIXELS TIMEOUT_S MEMORY`.
+
+Started by `decode` with one end of a socket pair as standard input. It loads all it needs,
+locks itself in, says hello, and then answers requests until the parent closes its end.
+"""
+
+import copy
+import json
+import os
+import signal
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+# Everything that Pillow would import when it first needs it: later it cannot open files.
+from PIL import (
+    AvifImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageCms,
+    ImageColor,
+    ImageFile,
+    ImagePalette,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    TiffTags,
+    WebPImagePlugin,
+)
+
+from moderation.media.pixels import RejectedError, read_picture
+from moderation.media.sandbox import lock_down
+from moderation.media.wire import ANSWER, COUNT, MAX_DETAIL_BYTES, Status
+
+if TYPE_CHECKING:
+    from moderation.types import Framing
+
+_LOADED = (
+    AvifImagePlugin,
+    GifImagePlugin,
+    ImageCms,
+    ImageColor,
+    ImageFile,
+    ImagePalette,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    TiffTags,
+    WebPImagePlugin,
+    copy,
+)
+_PARENT = 0  # the file descriptor of standard input
+# The parent kills at the timeout; the alarm is for a child whose parent is gone.
+_ALARM_GRACE_S = 2.0
+
+
+def main(arguments: list[str]) -> None:
+    """Serve requests until the parent closes its end."""
+    fields, max_pixels, timeout_s, memory_bytes = arguments
+    # The fields of a types.Framing, whose module imports numpy: that would treble the time
+    # to start, and its threads' stacks would count against the memory limit.
+    framing = cast("Framing", SimpleNamespace(**json.loads(fields)))
+    Image.preinit()
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the sandbox starts no threads
+    report = lock_down(int(memory_bytes))
+    hello = json.dumps(report._asdict()).encode()
+    _send(COUNT.pack(len(hello)), hello)
+    _silence()
+    while (header := _receive(COUNT.size)) is not None:
+        data = _receive(COUNT.unpack(header)[0])
+        if data is None:
+            return
+        signal.setitimer(signal.ITIMER_REAL, float(timeout_s) + _ALARM_GRACE_S)
+        _answer(bytes(data), framing, int(max_pixels))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _answer(data: bytes, framing: "Framing", max_pixels: int) -> None:
+    try:
+        picture = read_picture(data, framing, max_pixels)
+        pixels = picture.image.tobytes()
+    except RejectedError as error:
+        detail = error.detail.encode()[:MAX_DETAIL_BYTES]
+        _send(ANSWER.pack(error.status, False, len(detail), 0), detail)
+    except MemoryError:
+        _send(ANSWER.pack(Status.OUT_OF_MEMORY, False, 0, 0))
+    else:
+        _send(ANSWER.pack(Status.DECODED, picture.first_frame_only, 0, len(pixels)), pixels)
+
+
+def _receive(count: int) -> bytearray | None:
+    """Read exactly `count` bytes; None when the parent has closed its end."""
+    buffer = bytearray(count)
+    view = memoryview(buffer)
+    while view:
+        read = os.readv(_PARENT, [view])
+        if read == 0:
+            return None
+        view = view[read:]
+    return buffer
+
+
+def _send(*parts: bytes) -> None:
+    for part in parts:
+        view = memoryview(part)
+        while view:
+            view = view[os.write(_PARENT, view) :]
+
+
+def _silence() -> None:
+    """From here on standard error is closed: an image must not write into our logs."""
+    sys.stderr.flush()
+    os.close(2)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
+    # Nothing is left to flush, and the interpreter's own farewell wants denied system calls.
+    os._exit(0)

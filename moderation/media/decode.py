@@ -1,0 +1,122 @@
+"""Decodes untrusted image files in sandboxed child processes.
+
+The children speak the small protocol of `wire` instead of multiprocessing's pickles, so
+that a decoder that an image has taken over cannot run anything in the parent.
+"""
+
+import queue
+import threading
+from types import TracebackType
+
+from moderation.errors import SetupError, TemporaryFault, Unscorable
+from moderation.media.process import START_TIMEOUT_S, ChildFailedError, DecoderProcess
+from moderation.media.sandbox import SandboxReport
+from moderation.types import Framing, Image, Reason
+
+
+class DecoderPool:
+    """Decodes images for one framing in `processes` children; threads may share one.
+
+    An image may have `max_pixels` (width x height), take `timeout_s` and make its process
+    grow to `memory_bytes` of address space. Children start when first needed, or all in
+    `start()`; one that fails is replaced. Close the pool after use, or enter it with `with`.
+    """
+
+    def __init__(
+        self,
+        processes: int,
+        framing: Framing,
+        max_pixels: int,
+        timeout_s: float,
+        memory_bytes: int,
+    ) -> None:
+        if processes < 1:
+            raise ValueError("a DecoderPool needs at least one process")
+        if framing.interpolation not in ("bicubic", "bilinear"):
+            raise ValueError(f"unknown interpolation {framing.interpolation!r}")
+        if framing.resize_mode not in ("shortest", "longest", "squash"):
+            raise ValueError(f"unknown resize mode {framing.resize_mode!r}")
+        self._processes = processes
+        self._framing = framing
+        self._max_pixels = max_pixels
+        self._timeout_s = timeout_s
+        self._memory_bytes = memory_bytes
+        self._closing = threading.Lock()
+        self._closed = False
+        # Last in, first out: a quiet pool keeps few children busy and starts few.
+        self._slots: queue.LifoQueue[DecoderProcess | None] = queue.LifoQueue()
+        for _ in range(processes):
+            self._slots.put(None)
+
+    def __enter__(self) -> "DecoderPool":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self) -> SandboxReport:
+        """Start every child now; return what protects them. Raises `SetupError`."""
+        taken = [self._slots.get() for _ in range(self._processes)]
+        try:
+            for index, child in enumerate(taken):
+                taken[index] = self._ready(child)
+        finally:
+            for child in taken:
+                self._slots.put(child)
+        return next(child.report for child in taken if child is not None)
+
+    def decode(self, data: bytes) -> Image:
+        """Decode the bytes of one image file; blocks while all children are busy.
+
+        Raises `Unscorable` (unsupported, corrupt, too many pixels, or the decoder failed: it
+        crashed, took too long or needed too much memory), and `TemporaryFault` when no child
+        can be started.
+        """
+        if not data:
+            raise Unscorable(Reason.IMAGE_CORRUPT, "the file is empty")
+        child = self._slots.get()
+        try:
+            try:
+                child = self._ready(child)
+            except SetupError as error:
+                child = None
+                raise TemporaryFault(Reason.IMAGE_DECODER_FAILED, str(error)) from error
+            return child.decode(data, self._framing, self._timeout_s)
+        except ChildFailedError as error:
+            raise Unscorable(Reason.IMAGE_DECODER_FAILED, str(error)) from error
+        finally:
+            self._slots.put(child)
+
+    def close(self) -> None:
+        """End all children, after the images at work are done or out of time."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            for child in [self._slots.get() for _ in range(self._processes)]:
+                if child is not None:
+                    child.kill()
+            for _ in range(self._processes):
+                self._slots.put(None)  # wakes those who wait, to learn that it is closed
+
+    def _ready(self, child: DecoderProcess | None) -> DecoderProcess:
+        """Return `child` if it can take another image, else one in its place."""
+        if self._closed:
+            raise RuntimeError("the DecoderPool is closed")
+        if child is not None and child.is_fit():
+            return child
+        if child is not None:
+            child.kill()
+        return DecoderProcess(self._framing, self._max_pixels, self._timeout_s, self._memory_bytes)
+
+
+def sandbox_report(memory_bytes: int = 2**30) -> SandboxReport:
+    """Start a decoder process and return what protects it here. Raises `SetupError`."""
+    framing = Framing(1, 1, "bicubic", "squash", 0)
+    with DecoderPool(1, framing, 1, START_TIMEOUT_S, memory_bytes) as pool:
+        return pool.start()
