@@ -40,7 +40,8 @@ def check_key(key: str) -> None:
     """Raise `InputRefused` unless `key` is written like a key of the blob store."""
     if not _KEY.fullmatch(key):
         raise InputRefused(
-            "A blob key is the SHA-256 of the image file: 64 lower-case hex digits.", field="image"
+            "A blob key is the SHA-256 of the image file: 64 lower-case hex digits.",
+            field="image_blob",
         )
 
 

@@ -4,8 +4,10 @@ The children speak the small protocol of `wire` instead of multiprocessing's pic
 that a decoder that an image has taken over cannot run anything in the parent.
 """
 
+import os
 import queue
 import threading
+from collections.abc import Callable
 from types import TracebackType
 
 from moderation.errors import SetupError, TemporaryFault, Unscorable
@@ -15,11 +17,12 @@ from moderation.types import Framing, Image, Reason
 
 
 class DecoderPool:
-    """Decodes images for one framing in `processes` children; threads may share one.
+    """Decodes images for one framing in child processes; threads may share one.
 
-    An image may have `max_pixels` (width x height), take `timeout_s` and make its process
-    grow to `memory_bytes` of address space. Children start when first needed, or all in
-    `start()`; one that fails is replaced. Close the pool after use, or enter it with `with`.
+    `processes` children, 0 for one a core, start when first needed or all in `start()`. An
+    image may have `max_pixels` (width x height), take `timeout_s` and make its process grow to
+    `memory_bytes` of address space. A child that fails is replaced, and `on_restart` called.
+    Close the pool after use, or enter it with `with`.
     """
 
     def __init__(
@@ -29,23 +32,23 @@ class DecoderPool:
         max_pixels: int,
         timeout_s: float,
         memory_bytes: int,
+        on_restart: Callable[[], object] = lambda: None,
     ) -> None:
-        if processes < 1:
-            raise ValueError("a DecoderPool needs at least one process")
         if framing.interpolation not in ("bicubic", "bilinear"):
             raise ValueError(f"unknown interpolation {framing.interpolation!r}")
         if framing.resize_mode not in ("shortest", "longest", "squash"):
             raise ValueError(f"unknown resize mode {framing.resize_mode!r}")
-        self._processes = processes
+        self._processes = processes or len(os.sched_getaffinity(0))
         self._framing = framing
         self._max_pixels = max_pixels
         self._timeout_s = timeout_s
         self._memory_bytes = memory_bytes
-        self._closing = threading.Lock()
+        self._on_restart = on_restart
+        self._taking_all = threading.Lock()
         self._closed = False
         # Last in, first out: a quiet pool keeps few children busy and starts few.
         self._slots: queue.LifoQueue[DecoderProcess | None] = queue.LifoQueue()
-        for _ in range(processes):
+        for _ in range(self._processes):
             self._slots.put(None)
 
     def __enter__(self) -> "DecoderPool":
@@ -61,13 +64,14 @@ class DecoderPool:
 
     def start(self) -> SandboxReport:
         """Start every child now; return what protects them. Raises `SetupError`."""
-        taken = [self._slots.get() for _ in range(self._processes)]
-        try:
-            for index, child in enumerate(taken):
-                taken[index] = self._ready(child)
-        finally:
-            for child in taken:
-                self._slots.put(child)
+        with self._taking_all:
+            taken = [self._slots.get() for _ in range(self._processes)]
+            try:
+                for index, child in enumerate(taken):
+                    taken[index] = self._ready(child)
+            finally:
+                for child in taken:
+                    self._slots.put(child)
         return next(child.report for child in taken if child is not None)
 
     def decode(self, data: bytes) -> Image:
@@ -88,13 +92,15 @@ class DecoderPool:
                 raise TemporaryFault(Reason.IMAGE_DECODER_FAILED, str(error)) from error
             return child.decode(data, self._framing, self._timeout_s)
         except ChildFailedError as error:
+            child = None
+            self._on_restart()
             raise Unscorable(Reason.IMAGE_DECODER_FAILED, str(error)) from error
         finally:
             self._slots.put(child)
 
     def close(self) -> None:
         """End all children, after the images at work are done or out of time."""
-        with self._closing:
+        with self._taking_all:
             if self._closed:
                 return
             self._closed = True
@@ -108,9 +114,12 @@ class DecoderPool:
         """Return `child` if it can take another image, else one in its place."""
         if self._closed:
             raise RuntimeError("the DecoderPool is closed")
-        if child is not None and child.is_fit():
-            return child
         if child is not None:
+            alive = child.is_alive()
+            if alive and not child.is_spent:
+                return child
+            if not alive:  # something else, such as the kernel out of memory, has ended it
+                self._on_restart()
             child.kill()
         return DecoderProcess(self._framing, self._max_pixels, self._timeout_s, self._memory_bytes)
 

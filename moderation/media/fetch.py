@@ -14,8 +14,10 @@ import httpx
 
 from moderation.errors import InputRefused, TemporaryFault, Unscorable
 from moderation.media.network import AddressRefusedError, GuardedNetwork, Resolve, system_resolve
-from moderation.media.urls import parse_url, port_of, shown
+from moderation.media.urls import check_url, parse_url, port_of, shown
 from moderation.types import Reason
+
+__all__ = ["Fetcher", "check_url"]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _COME_BACK_LATER = frozenset({408, 425, 429})

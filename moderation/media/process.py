@@ -69,13 +69,17 @@ class DecoderProcess:
                 "standard error. It needs Pillow and this package installed."
             ) from error
 
-    def is_fit(self) -> bool:
-        """Say whether the process lives and may take another image."""
-        return self._images_left > 0 and self._process.poll() is None
+    @property
+    def is_spent(self) -> bool:
+        """Whether it has served so many images that a fresh process should follow."""
+        return self._images_left <= 0
+
+    def is_alive(self) -> bool:
+        """Say whether the process runs."""
+        return self._process.poll() is None
 
     def kill(self) -> None:
         """End the process at once and reap it."""
-        self._images_left = 0
         self._process.kill()
         self._process.wait()
         self._socket.close()

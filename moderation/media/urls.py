@@ -80,4 +80,4 @@ def _check_host(host: str, *, allow_private: bool) -> None:
 
 
 def _refused(message: str) -> InputRefused:
-    return InputRefused(message, field="image")
+    return InputRefused(message, field="image_url")
