@@ -15,9 +15,7 @@ from moderation.wiring import Services
 log = structlog.get_logger()
 
 
-def accept(
-    services: Services, items: Sequence[SubmissionIn], *, platform: str
-) -> list[Accepted]:
+def accept(services: Services, items: Sequence[SubmissionIn], *, platform: str) -> list[Accepted]:
     """Store up to 256 submissions and send them as one message; answers in their order.
 
     The message goes after the commit. If Redis does not take it, the reconciler sends it:

@@ -52,7 +52,7 @@ def write_local_key(data_dir: Path, secret: str) -> None:
 
 
 def read_local_key(data_dir: Path) -> str | None:
-    """This machine's own API key, if `captionguard up` has made one."""
+    """Read this machine's own API key, if `captionguard up` has made one."""
     try:
         return (data_dir / _KEY_FILE).read_text().strip()
     except FileNotFoundError:

@@ -1,13 +1,13 @@
 """The exceptions of captionguard.
 
-    CaptionguardError
-    ├── SetupError                what an operator has to mend; the message says how
-    │   ├── ModelUnavailable      the model's weights are not there and cannot be fetched
-    │   ├── CalibrationRefused    no calibration, or one made for another model
-    │   └── ServiceUnavailable    PostgreSQL, Redis or the API does not answer
-    ├── InputRefused              what a caller handed in is wrong; nothing was stored
-    ├── Unscorable                this submission can never be scored: becomes a verdict
-    └── TemporaryFault            worth trying again later, with backoff
+CaptionguardError
+├── SetupError                what an operator has to mend; the message says how
+│   ├── ModelUnavailable      the model's weights are not there and cannot be fetched
+│   ├── CalibrationRefused    no calibration, or one made for another model
+│   └── ServiceUnavailable    PostgreSQL, Redis or the API does not answer
+├── InputRefused              what a caller handed in is wrong; nothing was stored
+├── Unscorable                this submission can never be scored: becomes a verdict
+└── TemporaryFault            worth trying again later, with backoff
 """
 
 from moderation.types import Reason

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
+    Base64Bytes,
     BaseModel,
     ConfigDict,
     Field,
-    Base64Bytes,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -57,7 +57,9 @@ class SubmissionIn(BaseModel):
         examples=["a dog runs on the beach"],
     )
     image_url: Annotated[str, Field(max_length=2048), AfterValidator(_fetchable)] | None = Field(
-        None, description="http or https; fetched by a worker", examples=["https://example.com/dog.jpg"]
+        None,
+        description="http or https; fetched by a worker",
+        examples=["https://example.com/dog.jpg"],
     )
     image_base64: Base64Bytes | None = Field(
         None, description="the image file itself, base64; not in Celery messages"

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import redis
 from celery import Celery
-from kombu import Queue as KombuQueue
 from kombu.exceptions import OperationalError
 from uuid_utils.compat import uuid7
 
@@ -32,7 +31,6 @@ def celery_app(redis_url: str) -> Celery:
         accept_content=["json"],
         task_ignore_result=True,
         task_default_queue=QUEUE,
-        task_queues=[KombuQueue(QUEUE)],
         broker_connection_timeout=3,
         broker_transport_options={
             "visibility_timeout": VISIBILITY_TIMEOUT_S,
@@ -84,7 +82,7 @@ class QueueClient:
 
     def depth_messages(self) -> int:
         """How many messages wait."""
-        return int(self.redis.llen(QUEUE))  # type: ignore[arg-type]
+        return int(self.redis.llen(QUEUE))
 
     def oldest_waiting_since(self) -> dt.datetime | None:
         """When the oldest of our waiting messages was sent, or None if none of ours waits.
@@ -94,11 +92,11 @@ class QueueClient:
         start = -1
         while True:
             chunk = self.redis.lrange(QUEUE, start - _TAIL_CHUNK + 1, start)
-            for raw in reversed(chunk):  # type: ignore[arg-type]
+            for raw in reversed(chunk):
                 sent = _sent_at(json.loads(raw))
                 if sent is not None:
                     return sent
-            if len(chunk) < _TAIL_CHUNK:  # type: ignore[arg-type]
+            if len(chunk) < _TAIL_CHUNK:
                 return None
             start -= _TAIL_CHUNK
 

@@ -33,7 +33,8 @@ class Settings(BaseSettings):
         None, description="Redis, `redis://:password@host:6379/0`; embedded if unset"
     )
     blob_url: str | None = Field(
-        None, description="images, `s3://bucket/prefix`, `gs://…`, `az://…`, `file:///…`; "
+        None,
+        description="images, `s3://bucket/prefix`, `gs://…`, `az://…`, `file:///…`; "
         "a folder in the data directory if unset",
     )
 
@@ -46,7 +47,9 @@ class Settings(BaseSettings):
         None, description="key the commands send; the data directory's, if unset"
     )
     metrics_host: str = Field("127.0.0.1", description="address workers show `/metrics` on")
-    metrics_port: Port = Field(9101, description="port of a worker's `/metrics`; 0 takes a free one")
+    metrics_port: Port = Field(
+        9101, description="port of a worker's `/metrics`; 0 takes a free one"
+    )
     log_format: Literal["json", "console"] = Field(
         "json", description="log lines for machines or for people"
     )

@@ -50,7 +50,7 @@ class Artifact(BaseModel):
     method: Literal["platt"] = "platt"
     a: Annotated[Finite, Field(gt=0)]
     b: Finite
-    prior: Literal[0.5] = 0.5
+    prior: Annotated[float, Field(ge=0.5, le=0.5)] = 0.5
     threshold: Annotated[Finite, Field(gt=0, lt=1)]
     cold_start: bool = Field(description="fitted against shuffled captions, without labels")
     matches: int = Field(description="pairs fitted on, of either class")
@@ -108,9 +108,7 @@ def write_artifact(artifact: Artifact, path: Path) -> None:
 def calibration_for(artifact: Artifact, *, fingerprint: str, spec: str) -> Calibration:
     """The calibration, refused unless it was made for exactly this model."""
     if artifact.fingerprint != fingerprint:
-        what = (
-            "weights" if artifact.fingerprint[:16] != fingerprint[:16] else "preprocessing"
-        )
+        what = "weights" if artifact.fingerprint[:16] != fingerprint[:16] else "preprocessing"
         raise CalibrationRefused(
             f"The calibration was made for {artifact.model} ({artifact.fingerprint}), but the "
             f"model {spec} is {fingerprint}: the {what} differ. Scores would mean nothing. Make a "

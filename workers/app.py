@@ -6,10 +6,10 @@ import socket
 import sys
 import threading
 from typing import Any
-from uuid import UUID
 
 import structlog
 from celery import Celery, Task, bootsteps, signals
+from celery.exceptions import Ignore
 from celery.worker import state
 from prometheus_client import start_http_server
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,7 +29,7 @@ from workers.score import handle_message
 log = structlog.get_logger()
 
 
-class RuntimeStep(bootsteps.StartStopStep):
+class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no types
     """Loads the model before the first message is taken, and beats while the worker lives."""
 
     requires = ("celery.worker.components:Pool",)
@@ -69,21 +69,23 @@ class RuntimeStep(bootsteps.StartStopStep):
         log.info("worker_ready", worker=str(worker_id), metrics=self._info.metrics_url)
 
     def stop(self, parent: Any) -> None:
-        """Runs after the pool has finished its messages: give the leases up."""
-        self._leave()
-
-    terminate = stop
-
-    def _leave(self) -> None:
+        """Finish the messages under way, leave the others to other workers, give leases up."""
         if self._stopping.is_set() or not hasattr(self, "_beating"):
             return
+        self._runtime.stopping.set()
+        # Celery stops its pool after this step, and messages under way need the runtime.
+        parent.pool.stop()
         self._stopping.set()
         self._beating.join()
         self._runtime.close()
-        with contextlib.suppress(SQLAlchemyError):
-            with self._services.database.begin() as connection:
-                workers.leave(connection, self._info.id)
+        with (
+            contextlib.suppress(SQLAlchemyError),
+            self._services.database.begin() as connection,
+        ):
+            workers.leave(connection, self._info.id)
         self._services.close()
+
+    terminate = stop
 
     def _keep_beating(self) -> None:
         while not self._stopping.wait(self._services.settings.beat_s):
@@ -132,10 +134,14 @@ def create_worker_app(settings: Settings) -> Celery:
 
 def score(task: Task, document: Any) -> None:
     """The task `captionguard.score`."""
-    handle_message(task.app.captionguard_runtime, document, message_id=task.request.id)
+    runtime: Runtime = task.app.captionguard_runtime
+    if runtime.stopping.is_set():
+        # Unfinished and held by nobody, it is sent again within seconds.
+        raise Ignore
+    handle_message(runtime, document, message_id=task.request.id)
 
 
-@signals.setup_logging.connect
+@signals.setup_logging.connect  # type: ignore[untyped-decorator] # Celery has no types
 def _configure_logging(**_: Any) -> None:
     configure_logging(load_settings().log_format)
 

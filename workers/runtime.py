@@ -1,5 +1,6 @@
 """What one worker process holds: model, calibration, images, engine, and the ways to PostgreSQL."""
 
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -105,6 +106,7 @@ class Runtime:
         self.services = services
         self.scorer = scorer
         self.worker_id = worker_id
+        self.stopping = threading.Event()
         self.fetcher = Fetcher(
             max_bytes=settings.max_image_bytes,
             timeout_s=settings.fetch_timeout_s,

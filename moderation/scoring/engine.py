@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from moderation.batching import Batcher
 from moderation.scoring.model import ClipModel
@@ -85,5 +84,7 @@ class Engine:
         image_vectors = self.model.clip.encode_image((images - self._mean) / self._std)
         text_vectors = self.model.clip.encode_text(tokens.to(device))
         # (n, embedding) twice to (n,)
-        cosines: list[float] = F.cosine_similarity(image_vectors, text_vectors).tolist()
+        cosines: list[float] = torch.nn.functional.cosine_similarity(
+            image_vectors, text_vectors
+        ).tolist()
         return cosines

@@ -30,7 +30,7 @@ class ClipModel:
     """
 
     spec: str
-    clip: torch.nn.Module
+    clip: open_clip.CLIP
     tokenizer: Tokenizer
     context_length: int
     framing: Framing
@@ -101,7 +101,9 @@ def _device(wanted: str) -> torch.device:
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise ModelUnavailable("CAPTIONGUARD_DEVICE is cuda, but torch sees no GPU; set it to auto.")
+        raise ModelUnavailable(
+            "CAPTIONGUARD_DEVICE is cuda, but torch sees no GPU; set it to auto."
+        )
     return torch.device(wanted)
 
 

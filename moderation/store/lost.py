@@ -50,9 +50,7 @@ def unheld(
     return [Unfinished(row.message_id, row.losses) for row in rows]
 
 
-def take_over(
-    connection: Connection, *, lost: str, new_message_id: str, limit: int
-) -> list[UUID]:
+def take_over(connection: Connection, *, lost: str, new_message_id: str, limit: int) -> list[UUID]:
     """Move up to `limit` submissions of a lost message to a new message; their ids.
 
     What a slow holder of the old message still does is harmless: it can claim nothing
@@ -88,9 +86,7 @@ def _move(
         connection.execute(
             update(submissions)
             .where(submissions.c.id.in_(rows.scalar_subquery()))
-            .values(
-                message_id=message_id, sent_at=func.now(), lease_worker=None, retry_at=None
-            )
+            .values(message_id=message_id, sent_at=func.now(), lease_worker=None, retry_at=None)
             .returning(submissions.c.id)
         ).scalars()
     )

@@ -19,6 +19,4 @@ def keep(connection: Connection, *, message_id: str, problem: str, body: Any) ->
 
 def count(connection: Connection) -> int:
     """How many messages were refused so far."""
-    return connection.execute(
-        select(func.count()).select_from(refused_messages)
-    ).scalar_one()
+    return connection.execute(select(func.count()).select_from(refused_messages)).scalar_one()

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, and_, exists, func, select, text, tuple_, update
@@ -65,7 +66,7 @@ def accept(
             known[row.platform, row.external_id] = row.id
     unnamed = iter([row["id"] for row in rows if row["external_id"] is None])
     answers = []
-    told: set[UUID] = set()
+    told = set()
     for item in items:
         id_ = known[item.platform, item.external_id] if item.external_id else next(unnamed)
         answers.append(Accepted(id_, item.external_id, id_ not in inserted or id_ in told))
@@ -73,7 +74,7 @@ def accept(
     return answers
 
 
-def _new_row(item: NewSubmission, message_id: str) -> dict[str, object]:
+def _new_row(item: NewSubmission, message_id: str) -> dict[str, Any]:
     return {
         "id": uuid7(),
         "platform": item.platform,
@@ -122,9 +123,7 @@ def claim(
     return [_submission(row) for row in claimed.mappings()]
 
 
-def release(
-    connection: Connection, ids: Sequence[UUID], *, worker: UUID, wait_s: float
-) -> None:
+def release(connection: Connection, ids: Sequence[UUID], *, worker: UUID, wait_s: float) -> None:
     """Give leased submissions back after a temporary fault, to be sent again in `wait_s`."""
     connection.execute(
         update(submissions)

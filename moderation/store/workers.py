@@ -56,9 +56,7 @@ def living(connection: Connection, *, lease_s: float) -> list[WorkerInfo]:
         .order_by(workers.c.started_at)
     )
     return [
-        WorkerInfo(
-            row.id, row.host, row.pid, row.model, row.calibration_version, row.metrics_url
-        )
+        WorkerInfo(row.id, row.host, row.pid, row.model, row.calibration_version, row.metrics_url)
         for row in rows
     ]
 

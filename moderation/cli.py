@@ -1,0 +1,291 @@
+"""The command `captionguard`. Commands of `workers` and `thresholds` join by entry point."""
+
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from moderation.console import people, progress, results_table, show_summary
+from moderation.errors import CaptionguardError
+from moderation.settings import load_settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+EXIT_FAILED = 1
+EXIT_SOME_REFUSED = 3
+_TABLE_ROWS = 40
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for tools.")]
+
+app = typer.Typer(
+    name="captionguard",
+    help="Finds posts whose caption does not match their image.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+keys_app = typer.Typer(help="API keys: one or more a platform.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+
+
+@app.command()
+def up() -> None:
+    """Run everything on this machine until Ctrl-C: API, worker, scheduler and servers."""
+    from moderation.logs import configure_logging
+    from moderation.machine import Machine
+
+    settings = load_settings()
+    configure_logging("console")
+    stop = _stop_on_signals()
+    with Machine(settings) as machine:
+        people.print(f"Starting on {settings.data_dir.resolve()} …")
+        machine.wait_until_ready(lambda step: people.print(f"  {step}"))
+        machine.show_addresses(people)
+        people.print("Ctrl-C stops everything; what was submitted stays.")
+        while not stop.wait(0.5):
+            machine.tend()
+        people.print("Stopping …")
+
+
+@app.command()
+def api() -> None:
+    """Run the HTTP API."""
+    from moderation.api.app import serve
+
+    serve(load_settings())
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End after the posts' verdicts.")] = False,
+    posts: Annotated[int, typer.Option(min=2, max=10_000, help="How many posts.")] = 200,
+    seed: Annotated[int, typer.Option(help="Another seed draws other posts.")] = 7,
+    as_json: Json = False,
+) -> None:
+    """Watch generated posts go through the real pipeline."""
+    from moderation.demo.run import run_demo
+
+    results, seconds = run_demo(
+        load_settings(), n=posts, seed=seed, once=once, stop=_stop_on_signals(), quiet=as_json
+    )
+    if as_json:
+        _print_results(results, seconds)
+    if any(result.outcome == "queued" for result in results):
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def submit(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="JSON lines.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the verdicts.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Hand in the posts of a file.
+
+    Each line is {"image": PATH_OR_URL, "caption": TEXT} and may have "external_id",
+    "policy" and "label" (match or mismatch, to see how right the verdicts are).
+    """
+    from moderation.client import Client, Post, RefusedLine, Sent, read_posts
+    from moderation.results import refused_result, result_of, truth_of
+
+    settings = load_settings()
+    started_s = time.monotonic()
+    lines: list[Sent | RefusedLine] = []
+
+    def good_posts() -> Iterator[Post]:
+        for line in read_posts(file, settings):
+            if isinstance(line, RefusedLine):
+                lines.append(line)
+            else:
+                yield line
+
+    statuses: dict[str, dict[str, Any]] = {}
+    with Client(settings) as client, progress(quiet=as_json) as bar:
+        sending = bar.add_task("submitted", total=None)
+        for batch in client.send(good_posts()):
+            lines.extend(batch)
+            bar.advance(sending, len(batch))
+        ids = [line.id for line in lines if isinstance(line, Sent)]
+        bar.update(sending, total=len(ids))
+        if wait:
+            judging = bar.add_task("verdicts", total=len(set(ids)))
+
+            def note(status: dict[str, Any]) -> None:
+                statuses[status["id"]] = status
+                bar.advance(judging)
+
+            client.wait(ids, note)
+    results = [
+        refused_result(line)
+        if isinstance(line, RefusedLine)
+        else result_of(line, statuses.get(line.id))
+        for line in lines
+    ]
+    seconds = time.monotonic() - started_s
+    if as_json:
+        _print_results(results, seconds)
+    else:
+        if wait:
+            people.print(results_table(results, most=_TABLE_ROWS))
+            if len(results) > _TABLE_ROWS:
+                people.print(f"… and {len(results) - _TABLE_ROWS} more; --json prints them all.")
+        show_summary(results, truth_of(results), seconds=seconds)
+    if any(isinstance(line, RefusedLine) for line in lines):
+        raise typer.Exit(EXIT_SOME_REFUSED)
+
+
+@app.command()
+def status(submission_id: UUID, as_json: Json = False) -> None:
+    """Show one submission and its verdict."""
+    from moderation.client import Client
+
+    with Client(load_settings()) as client:
+        found = client.status(str(submission_id))
+    # Nobody reviews yet: the keys are there so that tools can rely on them.
+    document = {**found, "case": None, "decisions": []}
+    if as_json:
+        _print(document)
+        return
+    verdict = found["verdict"] or {}
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name in ("id", "external_id", "policy", "caption", "created_at", "status"):
+        table.add_row(name, Text(str(found[name] if found[name] is not None else "")))
+    for name, value in verdict.items():
+        if value not in (None, []):
+            table.add_row(name, Text(", ".join(value) if isinstance(value, list) else str(value)))
+    people.print(table)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what of the set-up works, and what to do about what does not."""
+    from moderation.doctor import examine
+
+    findings = examine(load_settings())
+    if as_json:
+        _print({"ok": all(f.ok for f in findings), "findings": [f.to_document() for f in findings]})
+    else:
+        for finding in findings:
+            mark = Text(
+                " ok " if finding.ok else "FIX ", style="green" if finding.ok else "bold red"
+            )
+            people.print(mark, Text(f"{finding.part}: {finding.state}"))
+            if finding.advice:
+                people.print(Text(f"     {finding.advice}"))
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(EXIT_FAILED)
+
+
+@keys_app.command("add")
+def keys_add(platform: str, as_json: Json = False) -> None:
+    """Make an API key for a platform. It is printed once and stored only as a hash."""
+    from moderation.store import keys
+
+    with _database().begin() as connection:
+        secret = keys.add(connection, platform)
+    if as_json:
+        _print({"platform": platform, "key": secret})
+    else:
+        print(secret)  # noqa: T201 - the key itself, for a script to take
+        people.print("Keep it now: only its hash is stored.")
+
+
+@keys_app.command("list")
+def keys_list(as_json: Json = False) -> None:
+    """List the API keys, without their secrets."""
+    from moderation.store import keys
+
+    with _database().connect() as connection:
+        found = keys.list_all(connection)
+    if as_json:
+        _print(
+            [
+                {
+                    "id": str(k.id),
+                    "platform": k.platform,
+                    "hint": k.hint,
+                    "created_at": k.created_at.isoformat(),
+                    "revoked": k.revoked_at is not None,
+                }
+                for k in found
+            ]
+        )
+        return
+    table = Table("id", "platform", "key", "made", "state", box=None, pad_edge=False)
+    for key in found:
+        state = "revoked" if key.revoked_at else "valid"
+        table.add_row(
+            str(key.id), key.platform, f"{key.hint}…", f"{key.created_at:%Y-%m-%d}", state
+        )
+    people.print(table)
+
+
+@keys_app.command("revoke")
+def keys_revoke(key_id: UUID) -> None:
+    """Make an API key worthless at once."""
+    from moderation.store import keys
+
+    with _database().begin() as connection:
+        if not keys.revoke(connection, key_id):
+            raise CaptionguardError(
+                f"There is no valid key {key_id}; see `captionguard keys list`."
+            )
+    people.print("Revoked.")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's tables to this version."""
+    from moderation.store import database
+
+    database.migrate(_database())
+    people.print("The tables are at this version.")
+
+
+def _database() -> "Engine":
+    from moderation import addresses
+    from moderation.store import database
+
+    return database.connect(addresses.database_url(load_settings()))
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _print_results(results: Any, seconds: float) -> None:
+    from moderation.results import to_document
+
+    _print(to_document(results, seconds=seconds))
+
+
+def _print(document: Any) -> None:
+    print(json.dumps(document, ensure_ascii=False))  # noqa: T201 - what --json is for
+
+
+def main() -> None:
+    """Run the command line; our own errors become one line and exit status 1."""
+    for extension in entry_points(group="captionguard.commands"):
+        extension.load()(app)
+    try:
+        app()
+    except CaptionguardError as error:
+        people.print(Text(f"captionguard: {error}"), soft_wrap=True)
+        sys.exit(EXIT_FAILED)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,147 @@
+"""Examines a set-up: what works, what does not, and what to do about it."""
+
+import importlib.util
+import os
+import shutil
+from dataclasses import dataclass
+from typing import Any
+
+from moderation.api.health import check_parts
+from moderation.errors import CaptionguardError
+from moderation.media.decode import sandbox_report
+from moderation.settings import Settings
+from moderation.store import refused, submissions, workers
+from moderation.wiring import Services, open_services
+
+_LEAST_FREE_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part of the set-up, its state, and the advice if it does not work."""
+
+    part: str
+    ok: bool
+    state: str
+    advice: str | None = None
+
+    def to_document(self) -> dict[str, Any]:
+        """The document that tools read."""
+        return {"part": self.part, "ok": self.ok, "state": self.state, "advice": self.advice}
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Examine everything, in the order in which one part needs the one before."""
+    findings = [_model(settings), _device(settings), _decoder(), _disk(settings)]
+    try:
+        services = open_services(settings)
+    except CaptionguardError as error:
+        return [*findings, Finding("servers", False, "not found", str(error))]
+    parts = check_parts(services)
+    advice = {
+        "postgresql": "Check CAPTIONGUARD_DATABASE_URL; `captionguard migrate` makes the tables.",
+        "redis": "Check CAPTIONGUARD_REDIS_URL and that the server runs.",
+        "blobs": "Check CAPTIONGUARD_BLOB_URL and its credentials.",
+    }
+    for part, state in parts.items():
+        findings.append(
+            Finding(part, state == "ok", state, None if state == "ok" else advice[part])
+        )
+    if parts["postgresql"] == "ok":
+        findings += [_workers(services), _pending(services), _refused(services)]
+    if parts["redis"] == "ok":
+        depth = services.queue.depth_messages()
+        findings.append(Finding("queue", True, f"{depth} messages wait in Redis"))
+    services.close()
+    return findings
+
+
+def _model(settings: Settings) -> Finding:
+    missing = [name for name in ("torch", "open_clip") if importlib.util.find_spec(name) is None]
+    if missing:
+        return Finding(
+            "model", False, f"{', '.join(missing)} missing", "Install captionguard again."
+        )
+    if settings.calibration_file is None and settings.model != "demo-tiny":
+        return Finding(
+            "model",
+            False,
+            f"{settings.model} has no calibration",
+            "Make one with `captionguard thresholds calibrate` and set "
+            "CAPTIONGUARD_CALIBRATION_FILE.",
+        )
+    if settings.model == "demo-tiny":
+        return Finding(
+            "model",
+            True,
+            "demo-tiny, which knows only its generated world",
+            "For real posts set CAPTIONGUARD_MODEL and a calibration of it.",
+        )
+    return Finding("model", True, settings.model)
+
+
+def _device(settings: Settings) -> Finding:
+    import torch
+
+    found = "CUDA, " + torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        return Finding("device", False, "no GPU seen", "Set CAPTIONGUARD_DEVICE to auto.")
+    return Finding("device", True, f"{found}, {os.cpu_count()} cores")
+
+
+def _decoder() -> Finding:
+    report = sandbox_report()
+    if not report.missing:
+        return Finding("image sandbox", True, "all protections are active")
+    return Finding(
+        "image sandbox",
+        True,
+        f"without {', '.join(report.missing)}",
+        "This kernel does not offer them to this user; the other protections are active.",
+    )
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = (
+        settings.data_dir if settings.data_dir.exists() else settings.data_dir.absolute().parent
+    )
+    free = shutil.disk_usage(folder).free
+    ok = free >= _LEAST_FREE_BYTES
+    state = f"{free / 2**30:.0f} GiB free for {settings.data_dir}"
+    return Finding(
+        "disk", ok, state, None if ok else "Make room: PostgreSQL stops when it is full."
+    )
+
+
+def _workers(services: Services) -> Finding:
+    with services.database.connect() as connection:
+        alive = workers.living(connection, lease_s=services.settings.lease_s)
+    if not alive:
+        return Finding("workers", False, "none beats", "Start one with `captionguard worker`.")
+    calibrations = {worker.calibration_version for worker in alive}
+    ok = len(calibrations) == 1
+    state = f"{len(alive)} beat, calibration {', '.join(sorted(calibrations))}"
+    return Finding("workers", ok, state, None if ok else "Give all workers the same calibration.")
+
+
+def _pending(services: Services) -> Finding:
+    limit = services.settings.queue_limit_items
+    with services.database.connect() as connection:
+        pending = submissions.count_pending(connection, at_most=limit)
+        age_s = submissions.oldest_pending_age_s(connection)
+    state = f"{pending} without a verdict, the oldest for {age_s:.0f} s"
+    ok = pending < limit
+    return Finding("submissions", ok, state, None if ok else "Start more workers.")
+
+
+def _refused(services: Services) -> Finding:
+    with services.database.connect() as connection:
+        count = refused.count(connection)
+    if not count:
+        return Finding("messages", True, "none was refused")
+    return Finding(
+        "messages",
+        True,
+        f"{count} parts of messages were refused and kept",
+        "See the table refused_messages for what is wrong with them.",
+    )

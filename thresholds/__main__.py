@@ -1,0 +1,5 @@
+"""`python -m thresholds` is `captionguard thresholds`."""
+
+from thresholds.cli import main
+
+main()

@@ -1,0 +1,138 @@
+"""Labelled pairs: read from JSON lines, scored with a model, split by image."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from moderation.captions import caption_fault
+from moderation.client import Post, RefusedLine, read_posts
+from moderation.errors import InputRefused, Unscorable
+from moderation.media.decode import DecoderPool
+from moderation.media.fetch import Fetcher
+from moderation.settings import Settings
+from moderation.types import PairScore
+from thresholds.platt import Bools, Floats
+
+if TYPE_CHECKING:
+    from moderation.scoring.model import ClipModel
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An image, named by its content, a caption, and whether they belong together."""
+
+    image: str
+    data: bytes
+    caption: str
+    is_match: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Cosines, (n,), with their labels and the images they came from, for splitting."""
+
+    cosines: Floats
+    is_match: Bools
+    groups: Floats
+
+
+def read_pairs(path: Path, settings: Settings, *, need_labels: bool) -> list[Pair]:
+    """Read pairs; the first line that is wrong stops it. Unlabelled ones count as matches."""
+    fetcher = Fetcher(
+        max_bytes=settings.max_image_bytes,
+        timeout_s=settings.fetch_timeout_s,
+        max_redirects=settings.fetch_redirects,
+        allow_private=settings.fetch_allow_private,
+    )
+    pairs = []
+    try:
+        for line in read_posts(path, settings):
+            if isinstance(line, RefusedLine):
+                raise InputRefused(f"{path}: {line.problem}")
+            if need_labels and line.label is None:
+                raise InputRefused(
+                    f"{path}: {line.name} has no label; give each line a label, match or "
+                    "mismatch, or use --cold-start for unlabelled pairs"
+                )
+            data = _image(line, fetcher)
+            name = hashlib.sha256(data).hexdigest()
+            pairs.append(Pair(name, data, line.submission.caption, line.label != "mismatch"))
+    finally:
+        fetcher.close()
+    return pairs
+
+
+def _image(post: Post, fetcher: Fetcher) -> bytes:
+    if post.submission.image_url is not None:
+        return fetcher.fetch(post.submission.image_url)
+    return post.submission.image_base64 or b""
+
+
+def shuffled(pairs: Sequence[Pair], *, seed: int) -> list[Pair]:
+    """For a cold start: the pairs taken as matches, and each image with another's caption.
+
+    Raises `InputRefused` when fewer than two different images are there.
+    """
+    order = np.random.default_rng(seed).permutation(len(pairs))
+    mismatched = []
+    for position, index in enumerate(order):
+        pair = pairs[index]
+        # The next caption, in shuffled order, that belongs to another image and differs.
+        for step in range(1, len(order)):
+            other = pairs[order[(position + step) % len(order)]]
+            if other.image != pair.image and other.caption != pair.caption:
+                mismatched.append(Pair(pair.image, pair.data, other.caption, False))
+                break
+        else:
+            raise InputRefused("a cold start needs pairs of at least two different images")
+    return [Pair(p.image, p.data, p.caption, True) for p in pairs] + mismatched
+
+
+def score_pairs(
+    pairs: Sequence[Pair],
+    model: "ClipModel",
+    settings: Settings,
+    *,
+    on_scored: Callable[[], None],
+) -> Labels:
+    """Score pairs through the worker's own stages; what is unscorable is left out."""
+    from moderation.scoring.engine import Engine
+
+    engine = Engine(model, max_batch_items=settings.max_batch_items)
+    decoder = DecoderPool(
+        processes=settings.decode_processes,
+        framing=model.framing,
+        max_pixels=settings.max_image_pixels,
+        timeout_s=settings.decode_timeout_s,
+        memory_bytes=settings.decode_memory_bytes,
+    )
+
+    def prepare(pair: Pair) -> "Future[PairScore] | None":
+        try:
+            if caption_fault(pair.caption):
+                return None
+            return engine.submit(decoder.decode(pair.data), pair.caption)
+        except Unscorable:
+            return None
+
+    kept: list[tuple[float, bool, str]] = []
+    try:
+        with ThreadPoolExecutor(settings.fetch_threads) as threads:
+            for pair, staged in zip(pairs, threads.map(prepare, pairs), strict=True):
+                if staged is not None:
+                    kept.append((staged.result().cosine, pair.is_match, pair.image))
+                on_scored()
+    finally:
+        engine.close()
+        decoder.close()
+    names = {name: number for number, name in enumerate(sorted({image for _, _, image in kept}))}
+    return Labels(
+        cosines=np.array([cosine for cosine, _, _ in kept], dtype=np.float64),
+        is_match=np.array([is_match for _, is_match, _ in kept], dtype=np.bool_),
+        groups=np.array([names[image] for _, _, image in kept], dtype=np.float64),
+    )

@@ -1,0 +1,80 @@
+"""The commands `worker`, `scheduler` and `score`, which join `captionguard` by entry point."""
+
+import json
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from moderation.console import people
+from moderation.errors import InputRefused, TemporaryFault
+from moderation.settings import load_settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `captionguard`."""
+    app.command()(worker)
+    app.command()(scheduler)
+    app.command()(score)
+
+
+def worker() -> None:
+    """Run a worker: takes messages from Redis, scores them, stores verdicts."""
+    from workers.app import create_worker_app
+
+    app = create_worker_app(load_settings())
+    sys.exit(app.worker_main(["worker", "--loglevel=INFO", "--without-gossip", "--without-mingle"]))
+
+
+def scheduler() -> None:
+    """Run the scheduler: sends again what was lost or has waited out a fault."""
+    from moderation.logs import configure_logging
+    from moderation.store import database
+    from moderation.wiring import open_services
+    from workers.upkeep import run_scheduler
+
+    settings = load_settings()
+    configure_logging(settings.log_format)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    services = open_services(settings)
+    database.migrate(services.database)
+    run_scheduler(services, stop)
+    services.close()
+
+
+def score(
+    image: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="An image file.")],
+    caption: Annotated[str, typer.Argument(help="Its caption.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document for tools.")
+    ] = False,
+) -> None:
+    """Score one pair here and now, without servers."""
+    from workers.single import score_once
+
+    settings = load_settings()
+    try:
+        document = score_once(settings, image.read_bytes(), caption)
+    except TemporaryFault as error:
+        raise InputRefused(f"{error.detail}; try again") from error
+    if as_json:
+        print(json.dumps(document, ensure_ascii=False))  # noqa: T201 - what --json is for
+    else:
+        _show(document)
+
+
+def _show(document: dict[str, Any]) -> None:
+    if document["score"] is None:
+        people.print(Text(f"unscorable ({document['reason']}): {document['detail']}"))
+        return
+    relation = "below" if document["outcome"] == "flag" else "not below"
+    people.print(
+        f"{document['outcome']}: match score {document['score']:.3f} is {relation} the threshold "
+        f"{document['threshold']:.2f} (cosine {document['cosine']:.4f})"
+    )

@@ -1,0 +1,44 @@
+"""One pair by itself, through the same stages as in a worker."""
+
+from typing import Any
+
+from moderation.captions import caption_fault
+from moderation.errors import Unscorable
+from moderation.metrics import Metrics
+from moderation.settings import Settings
+from moderation.types import Verdict
+from moderation.verdict import decide, unscorable
+from workers.runtime import Scorer, open_scorer
+
+
+def score_once(settings: Settings, data: bytes, caption: str) -> dict[str, Any]:
+    """Score one image file and caption; the document of `captionguard score --json`."""
+    # One image needs one decoder.
+    scorer = open_scorer(settings.model_copy(update={"decode_processes": 1}), Metrics())
+    try:
+        verdict = _judge(scorer, data, caption)
+    finally:
+        scorer.close()
+    return {
+        "external_id": None,
+        "id": None,
+        "outcome": verdict.outcome.value,
+        "reason": verdict.reason.value if verdict.reason else None,
+        "detail": verdict.detail,
+        "cosine": verdict.cosine,
+        "score": verdict.score,
+        "threshold": verdict.threshold,
+        "calibration_version": verdict.calibration_version,
+        "model": verdict.model,
+        "notes": [note.value for note in verdict.notes],
+    }
+
+
+def _judge(scorer: Scorer, data: bytes, caption: str) -> Verdict:
+    if fault := caption_fault(caption):
+        return unscorable(fault, "the caption has no word to match", scorer.calibration)
+    try:
+        image = scorer.decoder.decode(data)
+    except Unscorable as error:
+        return unscorable(error.reason, error.detail, scorer.calibration)
+    return decide(scorer.engine.submit(image, caption).result(), scorer.calibration)
