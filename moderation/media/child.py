@@ -58,6 +58,10 @@ _ALARM_GRACE_S = 2.0
 
 def main(arguments: list[str]) -> None:
     """Serve requests until the parent closes its end."""
+    # Ctrl-C and service managers signal a whole group at once, but the images at work are to
+    # be finished: the parent's closing its end is what ends this process.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     fields, max_pixels, timeout_s, memory_bytes = arguments
     # The fields of a types.Framing, whose module imports numpy: that would treble the time
     # to start, and its threads' stacks would count against the memory limit.

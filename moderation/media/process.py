@@ -62,8 +62,10 @@ class DecoderProcess:
         self._images_left = _IMAGES_A_CHILD
         try:
             self.report = self._hello(monotonic() + START_TIMEOUT_S)
-        except (OSError, ValueError, TypeError) as error:
+        except BaseException as error:
             self.kill()
+            if not isinstance(error, (OSError, ValueError, TypeError)):
+                raise
             raise SetupError(
                 "An image decoder process ended while starting; its own message is on "
                 "standard error. It needs Pillow and this package installed."
@@ -94,7 +96,7 @@ class DecoderProcess:
         except TimeoutError as error:
             self.kill()
             raise ChildFailedError(f"decoding took longer than {timeout_s:g} s") from error
-        except (OSError, EOFError) as error:
+        except OSError as error:
             self.kill()
             raise ChildFailedError("the decoder process ended in the middle") from error
         except ValueError as error:
@@ -141,7 +143,7 @@ class DecoderProcess:
             self._socket.settimeout(_left_s(deadline))
             received = self._socket.recv_into(view)
             if received == 0:
-                raise EOFError("the child has closed its end")
+                raise ConnectionError("the process has closed its end")
             view = view[received:]
 
 

@@ -62,7 +62,9 @@ def port_of(url: httpx.URL) -> int:
 
 def shown(url: httpx.URL) -> str:
     """Return scheme, host and path, shortened: queries of signed URLs are credentials."""
-    text = f"{url.scheme}://{url.netloc.decode('ascii', 'replace')}{url.path}"
+    # The raw path: decoded, it could bring line breaks and worse into a log.
+    path = url.raw_path.partition(b"?")[0]
+    text = f"{url.scheme}://" + (url.netloc + path).decode("ascii", "replace")
     return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
 
 

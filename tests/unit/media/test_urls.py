@@ -109,4 +109,5 @@ def test_a_shown_url_keeps_its_secrets() -> None:
     """Query and fragment are left out of messages, and a long path is cut."""
     text = shown(httpx.URL("https://example.com:8443/cat.jpg?signature=secret#secret"))
     assert text == "https://example.com:8443/cat.jpg"
+    assert shown(httpx.URL("https://example.com/a%0Ab%1B")).isprintable()
     assert len(shown(httpx.URL("https://example.com/" + "a" * 1000))) <= 120
