@@ -86,7 +86,7 @@ def _answer(data: bytes, framing: "Framing", max_pixels: int) -> None:
         picture = read_picture(data, framing, max_pixels)
         pixels = picture.image.tobytes()
     except RejectedError as error:
-        detail = error.detail.encode()[:MAX_DETAIL_BYTES]
+        detail = error.detail.encode("utf-8", "replace")[:MAX_DETAIL_BYTES]
         _send(ANSWER.pack(error.status, False, len(detail), 0), detail)
     except MemoryError:
         _send(ANSWER.pack(Status.OUT_OF_MEMORY, False, 0, 0))

@@ -23,7 +23,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
 MAX_SIDE_PX = 65_535
 # A crop needs little of a very long picture; beyond this ratio only that part is resized.
 # Below, all of it is, since a partial resize may differ from the stock one by rounding.
-_MAX_RESIZED_TO_CROP = 16
+_MAX_RESIZED_TO_CROP = 64
 _MAX_PROFILE_BYTES = 4 * 2**20
 
 _RESAMPLING = {

@@ -52,5 +52,6 @@ def png(width: int, height: int, *chunks: tuple[bytes, bytes], colour_type: int 
 def animation(kind: str) -> bytes:
     """Return an animated file: the first frame red, the second blue."""
     frames = [solid("red"), solid("blue")]
-    lossless = {"WEBP": {"lossless": True}, "AVIF": {"quality": 100}}.get(kind, {})
-    return encode(frames[0], kind, save_all=True, append_images=frames[1:], **lossless)
+    exact: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "AVIF": {"quality": 100}}
+    options = exact.get(kind, {})
+    return encode(frames[0], kind, save_all=True, append_images=frames[1:], **options)

@@ -24,7 +24,7 @@ KEY = hashlib.sha256(DATA).hexdigest()
 @pytest.fixture(params=["folder", "file", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     """Return an empty store of each kind that needs no server."""
-    locations = {
+    locations: dict[str, str | Path] = {
         "folder": tmp_path / "a folder" / "blobs",
         "file": (tmp_path / "a folder").as_uri(),
         "memory": "memory://",

@@ -12,6 +12,7 @@ from PIL import Image as PillowImage
 from PIL import ImageCms
 
 from moderation.media.decode import DecoderPool
+from moderation.media.pixels import read_picture
 from moderation.types import Framing, Note, Pixels
 from tests.unit.media.files import SUPPORTED, animation, corners, encode, noise, solid
 
@@ -64,6 +65,20 @@ def test_plain_images_equal_open_clips(framing: Framing) -> None:
             for image in (noise(*size), noise(*size).convert("L")):
                 pixels = pool.decode(encode(image, "PNG")).pixels
                 assert np.array_equal(pixels, _open_clip_pixels(image, framing)), (size, image.mode)
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    framing=st.sampled_from(FRAMINGS), short=st.integers(1, 60), ratio=st.floats(1, 12), wide=...
+)
+def test_sizes_are_rounded_like_open_clips(
+    framing: Framing, short: int, ratio: float, wide: bool
+) -> None:
+    """For no size of picture is the resize or the crop off by one."""
+    size = (int(short * ratio), short) if wide else (short, int(short * ratio))
+    image = noise(*size)
+    picture = read_picture(encode(image, "PNG"), framing, 10**6)
+    assert np.array_equal(np.asarray(picture.image), _open_clip_pixels(image, framing))
 
 
 def test_a_jpeg_equals_open_clips(pool: DecoderPool, framing: Framing) -> None:
