@@ -102,37 +102,37 @@ def submit(
 
     settings = load_settings()
     started_s = time.monotonic()
-    lines: list[Sent | RefusedLine] = []
+    sent: list[Sent] = []
+    # Refused lines, with how many good ones came before: results keep the file's order.
+    refused: list[tuple[int, RefusedLine]] = []
+    statuses: dict[str, dict[str, Any]] = {}
 
     def good_posts() -> Iterator[Post]:
+        good = 0
         for line in read_posts(file, settings):
             if isinstance(line, RefusedLine):
-                lines.append(line)
+                refused.append((good, line))
             else:
+                good += 1
                 yield line
 
-    statuses: dict[str, dict[str, Any]] = {}
     with Client(settings) as client, progress(quiet=as_json) as bar:
         sending = bar.add_task("submitted", total=None)
         for batch in client.send(good_posts()):
-            lines.extend(batch)
+            sent.extend(batch)
             bar.advance(sending, len(batch))
-        ids = [line.id for line in lines if isinstance(line, Sent)]
-        bar.update(sending, total=len(ids))
+        bar.update(sending, total=len(sent))
         if wait:
-            judging = bar.add_task("verdicts", total=len(set(ids)))
+            judging = bar.add_task("verdicts", total=len({post.id for post in sent}))
 
             def note(status: dict[str, Any]) -> None:
                 statuses[status["id"]] = status
                 bar.advance(judging)
 
-            client.wait(ids, note)
-    results = [
-        refused_result(line)
-        if isinstance(line, RefusedLine)
-        else result_of(line, statuses.get(line.id))
-        for line in lines
-    ]
+            client.wait([post.id for post in sent], note)
+    results = [result_of(post, statuses.get(post.id)) for post in sent]
+    for position, line in reversed(refused):
+        results.insert(position, refused_result(line))
     seconds = time.monotonic() - started_s
     if as_json:
         _print_results(results, seconds)
@@ -142,7 +142,7 @@ def submit(
             if len(results) > _TABLE_ROWS:
                 people.print(f"… and {len(results) - _TABLE_ROWS} more; --json prints them all.")
         show_summary(results, truth_of(results), seconds=seconds)
-    if any(isinstance(line, RefusedLine) for line in lines):
+    if refused:
         raise typer.Exit(EXIT_SOME_REFUSED)
 
 

@@ -44,10 +44,13 @@ class RefusedLine:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A post and the id that it was given; the same id twice for the same external id."""
+    """A post that was accepted, without its image; the same external id gives the same id."""
 
-    post: Post
     id: str
+    name: str
+    caption: str
+    external_id: str | None
+    label: Label | None
 
 
 def read_posts(path: Path, settings: Settings) -> Iterator[Post | RefusedLine]:
@@ -141,7 +144,13 @@ class Client:
             documents = [_document(post.submission) for post in batch]
             answer = self._post({"submissions": documents})
             yield [
-                Sent(post, accepted["id"])
+                Sent(
+                    id=accepted["id"],
+                    name=post.name,
+                    caption=post.submission.caption,
+                    external_id=post.submission.external_id,
+                    label=post.label,
+                )
                 for post, accepted in zip(batch, answer["submissions"], strict=True)
             ]
 

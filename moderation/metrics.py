@@ -1,8 +1,18 @@
 """Every metric of the product. No id, URL or caption is ever a label."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+import structlog
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    start_http_server,
+)
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+
+log = structlog.get_logger()
 
 _STAGE_BUCKETS_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -13,6 +23,8 @@ class Metrics:
     """The metrics of one process, on a registry of its own."""
 
     def __init__(self) -> None:
+        # Creation times double the series and nobody asked for them.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -69,23 +81,40 @@ class Metrics:
             "Decoder processes replaced after a crash, a time-out or a broken answer.",
             registry=self.registry,
         )
+
+
+def serve_metrics(registry: CollectorRegistry, *, host: str, port: int) -> str:
+    """Show a process's `/metrics` and return the URL; a free port if `port` is taken."""
+    try:
+        server, _ = start_http_server(port, host, registry)
+    except OSError:
+        # A second process of the kind on this machine: it shows its metrics all the same.
+        server, _ = start_http_server(0, host, registry)
+        log.warning("metrics_port_taken", wanted=port, got=server.server_port)
+    return f"http://{host}:{server.server_port}/metrics"
+
+
+class QueueMetrics:
+    """The state of the queue, on the registry of whoever measures it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
         self.queue_depth = Gauge(
             "captionguard_queue_depth",
             "Messages waiting in Redis.",
-            registry=self.registry,
+            registry=registry,
         )
         self.pending = Gauge(
             "captionguard_pending_submissions",
             "Submissions without a verdict; counts up to the queue's limit.",
-            registry=self.registry,
+            registry=registry,
         )
         self.oldest_pending_age = Gauge(
             "captionguard_oldest_pending_age_seconds",
             "Age of the oldest submission without a verdict.",
-            registry=self.registry,
+            registry=registry,
         )
         self.living_workers = Gauge(
             "captionguard_living_workers",
             "Workers whose beat is younger than a lease.",
-            registry=self.registry,
+            registry=registry,
         )

@@ -58,10 +58,10 @@ def result_of(sent: Sent, status: dict[str, Any] | None) -> Result:
     """The result of a post that was handed in; `queued` while there is no verdict."""
     verdict = status["verdict"] if status else None
     return Result(
-        name=sent.post.name,
-        caption=sent.post.submission.caption,
-        label=sent.post.label,
-        external_id=sent.post.submission.external_id,
+        name=sent.name,
+        caption=sent.caption,
+        label=sent.label,
+        external_id=sent.external_id,
         id=sent.id,
         outcome=verdict["outcome"] if verdict else "queued",
         reason=verdict["reason"] if verdict else None,

@@ -54,6 +54,10 @@ class Settings(BaseSettings):
         "json", description="log lines for machines or for people"
     )
 
+    scheduler_metrics_port: Port = Field(
+        9102, description="port of the scheduler's `/metrics`; 0 takes a free one"
+    )
+
     model: str = Field(
         "demo-tiny", description="`NAME:PRETRAINED`, `hf-hub:…`, `local-dir:…` or `NAME:random`"
     )

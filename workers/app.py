@@ -11,18 +11,18 @@ import structlog
 from celery import Celery, Task, bootsteps, signals
 from celery.exceptions import Ignore
 from celery.worker import state
-from prometheus_client import start_http_server
 from sqlalchemy.exc import SQLAlchemyError
 from uuid_utils.compat import uuid7
 
 from moderation import addresses
 from moderation.errors import CaptionguardError
 from moderation.logs import configure_logging
+from moderation.metrics import serve_metrics
 from moderation.queue import SCORE_TASK, celery_app
 from moderation.settings import Settings, load_settings
 from moderation.store import database, workers
 from moderation.store.workers import WorkerInfo
-from moderation.wiring import Services, open_services
+from moderation.wiring import open_services
 from workers.runtime import Runtime, open_scorer
 from workers.score import handle_message
 
@@ -60,7 +60,11 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
             pid=os.getpid(),
             model=scorer.model.fingerprint,
             calibration_version=scorer.calibration.version,
-            metrics_url=_serve_metrics(settings, self._services),
+            metrics_url=serve_metrics(
+                self._services.metrics.registry,
+                host=settings.metrics_host,
+                port=settings.metrics_port,
+            ),
         )
         self._beat()
         self._beating = threading.Thread(target=self._keep_beating, name="captionguard-beat")
@@ -98,18 +102,6 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
         holding = [request.id for request in tuple(state.reserved_requests)]
         with self._services.database.begin() as connection:
             workers.beat(connection, self._info, holding)
-
-
-def _serve_metrics(settings: Settings, services: Services) -> str:
-    try:
-        server, _ = start_http_server(
-            settings.metrics_port, settings.metrics_host, services.metrics.registry
-        )
-    except OSError:
-        # A second worker on this machine: it shows its metrics all the same.
-        server, _ = start_http_server(0, settings.metrics_host, services.metrics.registry)
-        log.warning("metrics_port_taken", wanted=settings.metrics_port, got=server.server_port)
-    return f"http://{settings.metrics_host}:{server.server_port}/metrics"
 
 
 def create_worker_app(settings: Settings) -> Celery:

@@ -33,6 +33,7 @@ def worker() -> None:
 def scheduler() -> None:
     """Run the scheduler: sends again what was lost or has waited out a fault."""
     from moderation.logs import configure_logging
+    from moderation.metrics import serve_metrics
     from moderation.store import database
     from moderation.wiring import open_services
     from workers.upkeep import run_scheduler
@@ -43,6 +44,11 @@ def scheduler() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     services = open_services(settings)
+    serve_metrics(
+        services.metrics.registry,
+        host=settings.metrics_host,
+        port=settings.scheduler_metrics_port,
+    )
     database.migrate(services.database)
     run_scheduler(services, stop)
     services.close()

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from moderation.api import health, submissions
 from moderation.api.limits import BodyLimit
 from moderation.logs import configure_logging
+from moderation.metrics import QueueMetrics
 from moderation.settings import Settings
 from moderation.wiring import Services, open_services
 
@@ -32,6 +33,7 @@ def create_app(services: Services) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.services = services
+    app.state.queue_metrics = QueueMetrics(services.metrics.registry)
     app.add_middleware(BodyLimit, max_bytes=services.settings.max_body_bytes)
     app.add_exception_handler(SQLAlchemyError, _database_trouble)
     app.include_router(submissions.router)

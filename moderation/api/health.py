@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from moderation.api.auth import ServicesDep
 from moderation.errors import CaptionguardError
+from moderation.metrics import QueueMetrics
 from moderation.store import submissions, workers
 from moderation.wiring import Services
 
@@ -33,7 +34,7 @@ async def readyz(services: ServicesDep, response: Response) -> dict[str, str]:
 @router.get("/metrics", response_class=Response)
 async def metrics(request: Request, services: ServicesDep) -> Response:
     """The metrics of this process and of the queue, for Prometheus."""
-    await run_in_threadpool(measure_queue, services)
+    await run_in_threadpool(measure_queue, services, request.app.state.queue_metrics)
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(services.metrics.registry), headers={"content-type": content_type})
 
@@ -57,9 +58,8 @@ def check_parts(services: Services) -> dict[str, str]:
     return parts
 
 
-def measure_queue(services: Services) -> None:
+def measure_queue(services: Services, gauges: QueueMetrics) -> None:
     """Read the queue's gauges; where a server does not answer, say NaN rather than old news."""
-    gauges = services.metrics
     try:
         gauges.queue_depth.set(services.queue.depth_messages())
     except redis.RedisError:
