@@ -29,7 +29,7 @@ _MAX_LOGIT_SCALE = math.log(100)  # as CLIP: beyond it training becomes unstable
 class Plan:
     """How to train. `pairs` is the batch size; a quarter of it are scenes, the rest their twins."""
 
-    steps: int = 6000
+    steps: int = 3000
     pairs: int = 256
     learning_rate: float = 1.2e-3
     weight_decay: float = 0.05
@@ -125,9 +125,10 @@ def _groups(towers: open_clip.CLIP, plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def train(plan: Plan, out: Path, checkpoint: Path, minutes: float, save_every: int = 50) -> None:
+def train(plan: Plan, out: Path, checkpoint: Path, minutes: float, save_every: int = 100) -> None:
     """Run the plan to its end, or until the time is over, writing weights now and then."""
     started = time.monotonic()
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(plan)
     if checkpoint.exists():
         trainer.resume(checkpoint)
@@ -167,7 +168,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Where the weights go.")] = MODEL_WEIGHTS,
     checkpoint: Annotated[
         Path, typer.Option(help="Kept until the run is done; an existing one is resumed.")
-    ] = Path("demo-tiny.checkpoint"),
+    ] = Path(".captionguard/demo-tiny.checkpoint"),
     steps: Annotated[int, typer.Option(help="The length of the plan.")] = DEFAULT.steps,
     seed: Annotated[int, typer.Option(help="Another seed gives another model.")] = DEFAULT.seed,
     minutes: Annotated[float, typer.Option(help="Stop here; run again to resume.")] = 600.0,

@@ -1,0 +1,77 @@
+"""The demo: generated posts through the real pipeline on this machine."""
+
+import time
+from collections.abc import Iterator
+from threading import Event
+
+from moderation.client import Client, Post, Sent
+from moderation.console import people, progress, results_table, show_summary
+from moderation.demo.posts import stream
+from moderation.intake import SubmissionIn
+from moderation.machine import Machine
+from moderation.results import Result, result_of, truth_of
+from moderation.settings import Settings
+
+_TABLE_ROWS = 24
+_SEND_AT_ONCE = 16
+
+
+def run_demo(
+    settings: Settings, *, n: int, seed: int, once: bool, stop: Event, quiet: bool
+) -> tuple[list[Result], float]:
+    """Start everything, judge `n` generated posts, show them; their results and the seconds.
+
+    Without `once` everything stays up until `stop` is set.
+    """
+    with Machine(settings) as machine:
+        if not quiet:
+            people.print(f"Starting PostgreSQL, Redis, API, worker on {settings.data_dir} …")
+        machine.wait_until_ready(lambda step: None if quiet else people.print(f"  {step}"))
+        started_s = time.monotonic()
+        results = _judge(settings, n, seed, quiet=quiet)
+        seconds = time.monotonic() - started_s
+        if not quiet:
+            people.print(results_table(results, most=_TABLE_ROWS))
+            if len(results) > _TABLE_ROWS:
+                people.print(f"… and {len(results) - _TABLE_ROWS} more.")
+            show_summary(results, truth_of(results), seconds=seconds)
+            machine.show_addresses(people)
+        if not once:
+            if not quiet:
+                people.print("Everything stays up. Ctrl-C stops it.")
+            while not stop.wait(0.5):
+                machine.tend()
+    return results, seconds
+
+
+def _posts(n: int, seed: int) -> Iterator[Post]:
+    # Another run of the demo hands in new posts, so external ids carry the time.
+    run = f"demo-{time.time_ns()}"
+    for post in stream(seed, n):
+        yield Post(
+            name=post.image_name,
+            submission=SubmissionIn.model_construct(
+                caption=post.caption,
+                image_base64=post.image,
+                external_id=f"{run}-{post.image_name}",
+            ),
+            label=post.label,
+        )
+
+
+def _judge(settings: Settings, n: int, seed: int, *, quiet: bool) -> list[Result]:
+    sent: list[Sent] = []
+    statuses = {}
+    with Client(settings) as client, progress(quiet) as bar:
+        sending = bar.add_task("posts sent", total=n)
+        judging = bar.add_task("verdicts", total=n)
+
+        def note(status: dict[str, object]) -> None:
+            statuses[status["id"]] = status
+            bar.advance(judging)
+
+        for batch in client.send(_posts(n, seed), at_once=_SEND_AT_ONCE):
+            sent.extend(batch)
+            bar.advance(sending, len(batch))
+        client.wait([post.id for post in sent], note)
+    return [result_of(post, statuses.get(post.id)) for post in sent]
