@@ -125,9 +125,14 @@ class Client:
             if settings.api_key
             else addresses.read_local_key(settings.data_dir)
         )
+        if not key:
+            raise ServiceUnavailable(
+                "There is no API key: set CAPTIONGUARD_API_KEY to one from "
+                "`captionguard keys add PLATFORM`."
+            )
         self._http = httpx.Client(
             base_url=addresses.api_url(settings),
-            headers={"Authorization": f"Bearer {key or ''}"},
+            headers={"Authorization": f"Bearer {key}"},
             timeout=httpx.Timeout(120, connect=5),
             trust_env=False,
         )

