@@ -9,6 +9,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -26,6 +27,11 @@ MAX_NAME_CHARS = 200
 def _storable(value: str) -> str:
     if "\x00" in value:
         raise ValueError("must not contain the character U+0000, which PostgreSQL cannot store")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        # JSON's \ud83d alone: what is left of an emoji where a text was cut in UTF-16.
+        raise ValueError("must not contain half of a surrogate pair, which is no text") from error
     return value
 
 
@@ -45,6 +51,7 @@ def _fetchable(value: str, info: ValidationInfo) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(_storable)]
+_NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 
 class SubmissionIn(BaseModel):
@@ -116,12 +123,13 @@ def parse_message(
     item is refused by itself; the others are taken.
     """
     document = document if isinstance(document, dict) else {"submissions": document}
-    platform = document.get("platform", "default")
     items = document.get("submissions")
     if items is None:
         items = [{k: v for k, v in document.items() if k != "platform"}]
-    if not isinstance(platform, str) or not 0 < len(platform) <= MAX_NAME_CHARS:
-        return [], [RefusedItem(document, f"platform: must be 1 to {MAX_NAME_CHARS} characters")]
+    try:
+        platform = _NAME.validate_python(document.get("platform", "default"))
+    except ValidationError as error:
+        return [], [RefusedItem(document, f"platform: {error.errors()[0]['msg']}")]
     if not isinstance(items, list) or not 0 < len(items) <= MAX_ITEMS:
         return [], [RefusedItem(document, f"submissions: must be a list of 1 to {MAX_ITEMS}")]
     taken, refused = [], []
@@ -148,6 +156,11 @@ def describe(error: ValidationError | InputRefused) -> str:
     if isinstance(error, InputRefused):
         return str(error)
     return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc']) or 'submission'}: {problem['msg']}"
+        f"{'.'.join(map(_shown, problem['loc'])) or 'submission'}: {problem['msg']}"
         for problem in error.errors(include_url=False, include_input=False)
     )
+
+
+def _shown(part: int | str) -> str:
+    # A caller chose the names of extra fields: they may hold what cannot be stored or printed.
+    return str(part) if str(part).isprintable() else ascii(part)
