@@ -1,0 +1,129 @@
+"""From a cosine to a verdict."""
+
+import math
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import expit
+
+from moderation.types import Calibration, Note, Outcome, PairScore, Reason
+from moderation.verdict import decide, match_score, unscorable
+
+COSINES = st.floats(-1, 1)
+CALIBRATIONS = st.builds(
+    Calibration,
+    version=st.just("c-1"),
+    model=st.just("model-1"),
+    a=st.floats(1e-3, 1e3),
+    b=st.floats(-1e3, 1e3),
+    threshold=st.floats(0, 1, exclude_min=True, exclude_max=True),
+)
+# One unit in the last place of a score near 1, twice: what two roundings may cost.
+ROUNDING = 2 * sys.float_info.epsilon
+
+
+def _calibration(*, a: float = 30.0, b: float = -6.0, threshold: float = 0.35) -> Calibration:
+    return Calibration(version="c-1", model="model-1", a=a, b=b, threshold=threshold)
+
+
+@given(COSINES, CALIBRATIONS)
+def test_the_score_is_the_logistic_function(cosine: float, calibration: Calibration) -> None:
+    """The score is `sigmoid(a * cosine + b)`, as scipy computes it."""
+    expected = expit(calibration.a * cosine + calibration.b)
+    score = match_score(cosine, calibration)
+    assert score == pytest.approx(expected, rel=1e-12, abs=sys.float_info.min)
+
+
+def test_a_worked_example() -> None:
+    """A cosine on the boundary scores one half, and log-odds of ln 3 score three quarters."""
+    assert match_score(0.2, _calibration(a=30, b=-6)) == pytest.approx(0.5)
+    assert match_score(0.0, _calibration(a=1, b=math.log(3))) == pytest.approx(0.75)
+
+
+@given(COSINES, COSINES, CALIBRATIONS)
+def test_a_higher_cosine_never_scores_lower(x: float, y: float, calibration: Calibration) -> None:
+    """With a positive slope the score keeps the order of cosines, up to rounding."""
+    lower, higher = sorted((x, y))
+    assert match_score(lower, calibration) <= match_score(higher, calibration) + ROUNDING
+
+
+@given(
+    COSINES,
+    st.floats(-sys.float_info.max, sys.float_info.max),
+    st.floats(-sys.float_info.max, sys.float_info.max),
+)
+def test_every_finite_calibration_gives_a_share(cosine: float, a: float, b: float) -> None:
+    """However steep a calibration is, the score stays in [0, 1] and nothing overflows."""
+    assert 0.0 <= match_score(cosine, _calibration(a=a, b=b)) <= 1.0
+
+
+@pytest.mark.parametrize(("cosine", "expected"), [(1.0, 1.0), (-1.0, 0.0)])
+def test_extreme_slopes_saturate(cosine: float, expected: float) -> None:
+    """The steepest slope there is gives plain 0 or 1."""
+    assert match_score(cosine, _calibration(a=sys.float_info.max, b=0.0)) == expected
+
+
+@pytest.mark.parametrize(
+    ("cosine", "outcome"),
+    [
+        (-1.0, Outcome.FLAG),
+        (0.1793, Outcome.FLAG),  # a score of 0.3495
+        (0.1794, Outcome.PASS),  # a score of 0.3502
+        (1.0, Outcome.PASS),
+    ],
+)
+def test_scores_below_the_threshold_are_flagged(cosine: float, outcome: Outcome) -> None:
+    """At 0.35 the line runs between 0.3495 and 0.3502."""
+    assert decide(PairScore(cosine), _calibration()).outcome is outcome
+
+
+@given(COSINES, st.floats(1, 20), st.floats(-5, 5))
+def test_a_score_equal_to_the_threshold_passes(cosine: float, a: float, b: float) -> None:
+    """Only scores strictly below the threshold are flagged."""
+    score = match_score(cosine, _calibration(a=a, b=b))
+    at = decide(PairScore(cosine), _calibration(a=a, b=b, threshold=score))
+    above = decide(PairScore(cosine), _calibration(a=a, b=b, threshold=math.nextafter(score, 2)))
+    assert (at.outcome, above.outcome) == (Outcome.PASS, Outcome.FLAG)
+
+
+@pytest.mark.parametrize("cosine", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("threshold", [1e-9, 0.35, 1 - 1e-9])
+def test_a_cosine_that_is_no_number_never_passes(cosine: float, threshold: float) -> None:
+    """Without a finite cosine the verdict is unscorable, and says that scoring failed."""
+    verdict = decide(PairScore(cosine), _calibration(threshold=threshold))
+    assert verdict.outcome is Outcome.UNSCORABLE
+    assert verdict.reason is Reason.SCORING_FAILED
+    assert verdict.detail
+    assert (verdict.cosine, verdict.score) == (None, None)
+
+
+@given(
+    COSINES | st.sampled_from([math.nan, math.inf]),
+    CALIBRATIONS,
+    st.lists(st.sampled_from(Note), unique=True).map(tuple),
+)
+def test_a_verdict_says_what_it_was_made_with(
+    cosine: float, calibration: Calibration, notes: tuple[Note, ...]
+) -> None:
+    """Every verdict names calibration, model and threshold; a score comes with its notes."""
+    verdict = decide(PairScore(cosine, notes), calibration)
+    assert verdict.calibration_version == calibration.version
+    assert verdict.model == calibration.model
+    assert verdict.threshold == calibration.threshold
+    if math.isfinite(cosine):
+        assert verdict.cosine == cosine
+        assert verdict.score == match_score(cosine, calibration)
+        assert verdict.notes == notes
+        assert verdict.reason is None
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_what_cannot_be_scored_says_why(reason: Reason) -> None:
+    """An unscorable verdict carries its reason and the calibration in force, but no score."""
+    verdict = unscorable(reason, "what happened", _calibration())
+    assert verdict.outcome is Outcome.UNSCORABLE
+    assert (verdict.reason, verdict.detail) == (reason, "what happened")
+    assert (verdict.calibration_version, verdict.model) == ("c-1", "model-1")
+    assert (verdict.cosine, verdict.score) == (None, None)
