@@ -1,6 +1,7 @@
 """The command `captionguard`. Commands of `workers` and `thresholds` join by entry point."""
 
 import json
+import logging
 import signal
 import sys
 import threading
@@ -38,6 +39,15 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="API keys: one or more a platform.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+
+
+@app.callback()
+def captionguard() -> None:
+    """Find posts whose caption does not match their image."""
+    from moderation.logs import configure_logging
+
+    # Roles say more and set this anew; at the prompt only what went wrong is worth a line.
+    configure_logging("console", level=logging.WARNING)
 
 
 @app.command()

@@ -7,7 +7,9 @@ from typing import Literal
 import structlog
 
 
-def configure_logging(log_format: Literal["json", "console"]) -> None:
+def configure_logging(
+    log_format: Literal["json", "console"], *, level: int = logging.INFO
+) -> None:
     """Send structlog and the standard library's loggers to stderr, one line an event."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -21,7 +23,8 @@ def configure_logging(log_format: Literal["json", "console"]) -> None:
         else structlog.dev.ConsoleRenderer()
     )
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
@@ -37,7 +40,7 @@ def configure_logging(log_format: Literal["json", "console"]) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.INFO)
+    root.setLevel(level)
     # These log every request or connection; our own lines say what matters of them, and
     # requests may carry signed URLs.
     for noisy in (

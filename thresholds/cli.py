@@ -1,5 +1,6 @@
 """`captionguard thresholds …`, also `python -m thresholds …`."""
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,9 @@ def register(captionguard: typer.Typer) -> None:
 @app.callback()
 def thresholds() -> None:
     """From labels to a calibrated score and threshold."""
+    from moderation.logs import configure_logging
+
+    configure_logging("console", level=logging.WARNING)
 
 
 @app.command()

@@ -43,9 +43,8 @@ def handle_message(runtime: Runtime, document: Any, *, message_id: str) -> None:
     The document is `{"ids": […]}` from the API and the reconciler, or what a platform
     would post to the API. Verdicts are stored in batches while later ones are made.
     """
-    if isinstance(document, dict) and "ids" in document:
-        ids = [UUID(id_) for id_ in document["ids"]]
-    else:
+    ids = _ids_of(document)
+    if ids is None:
         ids = _take_in(runtime, document, message_id)
     claimed = until_database_answers(lambda: _claim(runtime, ids, message_id))
     under_way = iter(
@@ -67,6 +66,16 @@ def handle_message(runtime: Runtime, document: Any, *, message_id: str) -> None:
         first = recorded.result()
         for journey in judged:
             _tell(runtime, journey, is_first=journey.submission.id in first)
+
+
+def _ids_of(document: Any) -> list[UUID] | None:
+    """The ids of one of our own messages, or None for any other document."""
+    if not isinstance(document, dict) or set(document) != {"ids"}:
+        return None
+    try:
+        return [UUID(id_) for id_ in document["ids"]]
+    except (TypeError, ValueError, AttributeError):
+        return None
 
 
 def _take_in(runtime: Runtime, document: Any, message_id: str) -> list[UUID]:

@@ -31,6 +31,7 @@ _POLL_S = 0.1
 M = TypeVar("M", bound=BaseModel)
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "the form cannot be read"},
     401: {"description": "no valid API key"},
     413: {"description": "the body is too large"},
     422: {"description": "a field is wrong; `loc` names it"},
