@@ -1,6 +1,5 @@
 """Where the parts of one machine are found: a file in the data directory."""
 
-import json
 import os
 from pathlib import Path
 
@@ -32,10 +31,10 @@ def write_addresses(data_dir: Path, addresses: Addresses) -> None:
 def read_addresses(data_dir: Path) -> Addresses | None:
     """What runs on this data directory, or None if nothing does."""
     try:
-        return Addresses.model_validate_json((data_dir / _FILE).read_text())
+        return Addresses.model_validate_json((data_dir / _FILE).read_bytes())
     except FileNotFoundError:
         return None
-    except (ValidationError, json.JSONDecodeError) as error:
+    except ValidationError as error:
         raise ServiceUnavailable(
             f"{data_dir / _FILE} is damaged; stop captionguard and start it again."
         ) from error
