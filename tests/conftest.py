@@ -143,14 +143,19 @@ class Machine:
             **environment,
         }
         data_dir.mkdir(parents=True, exist_ok=True)
-        self._log = (data_dir / "up.log").open("wb")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "moderation", "up"],
-            env=self.environment,
-            stdout=self._log,
-            stderr=self._log,
-        )
-        eventually(self._is_up, within_s=120)
+        with (data_dir / "up.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "moderation", "up"],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            eventually(self._is_up, within_s=120)
+        except BaseException:
+            self.process.terminate()
+            self.process.wait(60)
+            raise
         self.addresses = json.loads((data_dir / "addresses.json").read_text())
         self.http = httpx.Client(
             base_url=self.addresses["api_url"],
@@ -196,7 +201,6 @@ class Machine:
         self.database.dispose()
         self.process.send_signal(signal.SIGINT)
         self.process.wait(60)
-        self._log.close()
 
 
 @pytest.fixture(scope="session")

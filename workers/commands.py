@@ -2,7 +2,6 @@
 
 import json
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,10 +23,12 @@ def register(app: typer.Typer) -> None:
 
 def worker() -> None:
     """Run a worker: takes messages from Redis, scores them, stores verdicts."""
-    from workers.app import create_worker_app
+    from celery.bin.celery import celery
 
-    app = create_worker_app(load_settings())
-    sys.exit(app.worker_main(["worker", "--loglevel=INFO", "--without-gossip", "--without-mingle"]))
+    # Celery's own command, since only that hands the exit status on.
+    celery.main(
+        ["-A", "workers.app", "worker", "--loglevel=INFO", "--without-gossip", "--without-mingle"]
+    )
 
 
 def scheduler() -> None:

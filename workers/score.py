@@ -158,7 +158,11 @@ def _conclude(runtime: Runtime, journey: _Journey, staged: "Future[Future[PairSc
     try:
         journey.verdict = decide(staged.result().result(), calibration)
     except Unscorable as error:
-        journey.verdict = unscorable(error.reason, error.detail, calibration)
+        if error.reason is Reason.IMAGE_DECODER_FAILED and journey.submission.attempts == 1:
+            # A machine that was paused or out of memory looks the same: one more try tells.
+            journey.fault = TemporaryFault(error.reason, error.detail)
+        else:
+            journey.verdict = unscorable(error.reason, error.detail, calibration)
     except TemporaryFault as error:
         journey.fault = error
     except Exception as error:
