@@ -4,7 +4,7 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -27,11 +27,12 @@ _FULL_QUEUE_TRIES = 60
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A post that is to be handed in; `name` is what people call its image."""
+    """A post that is to be handed in; `name` is what people call its image, `line` its place."""
 
     name: str
     submission: SubmissionIn
     label: Label | None = None
+    line: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def _read_line(line: str, number: int, path: Path, settings: Settings) -> Post |
     external_id = document.get("external_id")
     named = external_id if isinstance(external_id, str) else None
     try:
-        return _to_post(document, path.parent, settings)
+        return replace(_to_post(document, path.parent, settings), line=number)
     except InputRefused as error:
         return RefusedLine(named, f"line {number}: {error}")
     except ValidationError as error:

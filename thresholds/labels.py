@@ -1,6 +1,7 @@
 """Labelled pairs: read from JSON lines, scored with a model, split by image."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ def read_pairs(path: Path, settings: Settings, *, need_labels: bool) -> list[Pai
                 raise InputRefused(f"{path}: {line.problem}")
             if need_labels and line.label is None:
                 raise InputRefused(
-                    f"{path}: {line.name} has no label; give each line a label, match or "
+                    f"{path}: line {line.line} has no label; give each line a label, match or "
                     "mismatch, or use --cold-start for unlabelled pairs"
                 )
             data = _image(line, fetcher)
@@ -76,20 +77,25 @@ def _image(post: Post, fetcher: Fetcher) -> bytes:
 def shuffled(pairs: Sequence[Pair], *, seed: int) -> list[Pair]:
     """For a cold start: the pairs taken as matches, and each image with another's caption.
 
-    Raises `InputRefused` when fewer than two different images are there.
+    Raises `InputRefused` when all captions are an image's own, as with a single image.
     """
     order = np.random.default_rng(seed).permutation(len(pairs))
+    own = defaultdict(set)
+    for pair in pairs:
+        own[pair.image].add(pair.caption)
     mismatched = []
     for position, index in enumerate(order):
         pair = pairs[index]
-        # The next caption, in shuffled order, that belongs to another image and differs.
+        # The next caption, in shuffled order, that is none of this image's own.
         for step in range(1, len(order)):
             other = pairs[order[(position + step) % len(order)]]
-            if other.image != pair.image and other.caption != pair.caption:
+            if other.caption not in own[pair.image]:
                 mismatched.append(Pair(pair.image, pair.data, other.caption, False))
                 break
         else:
-            raise InputRefused("a cold start needs pairs of at least two different images")
+            raise InputRefused(
+                "a cold start needs at least two different images, with captions of their own"
+            )
     return [Pair(p.image, p.data, p.caption, True) for p in pairs] + mismatched
 
 
