@@ -96,7 +96,8 @@ def read_artifact(path: Path) -> Artifact:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
         raise CalibrationRefused(
-            f"{path} is no calibration of this version: {field}: {first['msg']}."
+            f"{path} is no calibration of this version: {field}: {first['msg']}. Make a new one "
+            "with `captionguard thresholds calibrate LABELS.jsonl --out FILE.json`."
         ) from error
 
 

@@ -82,6 +82,8 @@ def _check(labels: Labels, threshold: float) -> None:
         raise InputRefused(f"the threshold must lie between 0 and 1, is {threshold}")
     if not np.isfinite(labels.cosines).all():
         raise InputRefused("some cosines are no finite numbers; nothing was fitted")
+    if len(np.unique(labels.groups)) < 2:
+        raise InputRefused("fitting and the report need different images; label pairs of more")
     _check_classes(labels.is_match, "fitting and the report together")
 
 

@@ -35,7 +35,9 @@ def fit_platt(cosines: Floats, is_match: Bools) -> Platt:
     target = np.where(is_match, (matches + 1) / (matches + 2), 1 / (mismatches + 2))
     weight = np.where(is_match, 0.5 / matches, 0.5 / mismatches) * len(cosines)
     # A soft target is the same as both labels, weighted; centred and scaled, the solver converges.
-    centre, scale = float(cosines.mean()), float(cosines.std())
+    centre = float(cosines.mean())
+    # Cosines that are all the same tell nothing: the slope is 0.
+    scale = float(cosines.std()) if np.ptp(cosines) > 0 else 1.0
     feature = ((cosines - centre) / scale).reshape(-1, 1)
     model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(
         np.concatenate([feature, feature]),
