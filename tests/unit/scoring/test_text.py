@@ -1,0 +1,59 @@
+"""Captions become the model's own tokens, and a cut one is known as cut."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from open_clip import SimpleTokenizer
+
+from moderation.scoring.text import tokenize
+
+TOKENIZER = SimpleTokenizer()
+# Two places go to the tokens of start and end.
+SPECIAL = 2
+
+
+@given(n_words=st.integers(0, 60), context_length=st.integers(4, 50))
+def test_a_caption_is_cut_exactly_when_it_does_not_fit(n_words: int, context_length: int) -> None:
+    """With words of one token each, the last that fits is not cut and the next one is."""
+    tokens = tokenize(" ".join(["dog"] * n_words), TOKENIZER, context_length)
+    assert tokens.truncated == (n_words + SPECIAL > context_length)
+
+
+@given(st.text(max_size=80), st.integers(4, 40))
+def test_any_text_is_cut_exactly_when_it_does_not_fit(caption: str, context_length: int) -> None:
+    """Also where a character is several tokens, it is their number that counts."""
+    tokens = tokenize(caption, TOKENIZER, context_length)
+    assert tokens.truncated == (len(TOKENIZER.encode(caption)) + SPECIAL > context_length)
+
+
+@given(st.text(max_size=80), st.integers(4, 77))
+def test_tokens_are_the_models_own(caption: str, context_length: int) -> None:
+    """The ids are those that the tokenizer gives, one row as long as the context."""
+    tokens = tokenize(caption, TOKENIZER, context_length)
+    assert torch.equal(tokens.ids, TOKENIZER([caption], context_length=context_length)[0])
+    assert (tokens.ids.shape, tokens.ids.dtype) == ((context_length,), torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("caption", "is_cut"),
+    [
+        ("", False),
+        ("dog " * 75, False),
+        ("dog " * 75 + "\n ", False),
+        ("dog " * 76, True),
+        ("dog " * 75 + "😀", True),
+        ("犬" * 200, True),
+    ],
+)
+def test_a_standard_context_holds_75_words(caption: str, is_cut: bool) -> None:
+    """CLIP's 77 places take 75 short words; white space takes none."""
+    assert tokenize(caption, TOKENIZER, 77).truncated == is_cut
+
+
+def test_what_is_cut_off_changes_no_token() -> None:
+    """Past the limit the model sees nothing, which is what the mark is for."""
+    one, other = (tokenize("dog " * 75 + word, TOKENIZER, 77) for word in ("cat", "horse"))
+    assert torch.equal(one.ids, other.ids)
+    assert one.truncated
+    assert other.truncated
