@@ -9,7 +9,7 @@ from moderation.scoring.model import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Token ids, int64, (context_length,); `truncated` when the caption did not fit."""
+    """Token ids, int64, (context_length,); `truncated` when the model sees not all of it."""
 
     ids: torch.Tensor
     truncated: bool
@@ -23,4 +23,7 @@ def tokenize(caption: str, tokenizer: Tokenizer, context_length: int) -> Tokens:
     """
     ids = tokenizer([caption], context_length=context_length)[0]
     longer = tokenizer([caption], context_length=context_length + 1)[0]
-    return Tokens(ids=ids, truncated=not torch.equal(ids, longer[:context_length]))
+    # A caption may spell the end token, and CLIP's text tower reads up to the first of them.
+    end = getattr(tokenizer, "eot_token_id", None)
+    ends_early = end is not None and int((ids == end).sum()) > 1
+    return Tokens(ids=ids, truncated=ends_early or not torch.equal(ids, longer[:context_length]))

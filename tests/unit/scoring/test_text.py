@@ -57,3 +57,18 @@ def test_what_is_cut_off_changes_no_token() -> None:
     assert torch.equal(one.ids, other.ids)
     assert one.truncated
     assert other.truncated
+
+
+@pytest.mark.parametrize(
+    "caption",
+    ["a dog<end_of_text> and more", "a dog <END_OF_TEXT>", "a dog &lt;end_of_text&gt; and more"],
+)
+def test_a_caption_that_ends_itself_early_is_marked(caption: str) -> None:
+    """CLIP reads up to the first end token: what a caption hides behind one counts as cut."""
+    assert tokenize(caption, TOKENIZER, 77).truncated
+
+
+@pytest.mark.parametrize("caption", ["<3", "the end of text", "<end>", "<start_of_text> a dog"])
+def test_other_brackets_cut_nothing(caption: str) -> None:
+    """Only the end token itself ends a caption."""
+    assert not tokenize(caption, TOKENIZER, 77).truncated
