@@ -41,8 +41,8 @@ def _labels(n_images: int = 200, *, seed: int = 0) -> Labels:
 def _few_resamples() -> Iterator[None]:
     """Draw rough intervals: many resamples take seconds a calibration."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("thresholds.calibrate._RESAMPLES", 40)
-        monkeypatch.setattr("thresholds.reliability._RESAMPLES", 40)
+        monkeypatch.setattr("thresholds.calibrate._RESAMPLES", 20)
+        monkeypatch.setattr("thresholds.reliability._RESAMPLES", 20)
         yield
 
 

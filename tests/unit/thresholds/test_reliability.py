@@ -34,6 +34,11 @@ def _held_out(n: int = 300, *, seed: int = 0) -> tuple[Floats, Bools, Floats]:
     return scores, is_match, (np.arange(n) // 3).astype(np.float64)
 
 
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reliability, "_RESAMPLES", 100)
+
+
 def _report(threshold: float = 0.35, seed: int = 0) -> Report:
     return report_on(*_held_out(), threshold=threshold, seed=seed)
 
@@ -125,9 +130,8 @@ def test_a_score_equal_to_the_threshold_is_not_flagged() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_auc_counts_pairs_in_order(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_auc_counts_pairs_in_order(seed: int) -> None:
     """AUC is the share of match and mismatch pairs in the right order, ties counting half."""
-    monkeypatch.setattr(reliability, "_RESAMPLES", 10)  # the interval is not looked at
     scores, is_match, groups = _held_out(30, seed=seed)
     higher = [
         1.0 if match > mismatch else 0.5 if match == mismatch else 0.0
