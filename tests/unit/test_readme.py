@@ -10,7 +10,7 @@ from moderation.settings import Settings, load_settings
 
 README = Path(__file__).parents[2] / "README.md"
 # | `CAPTIONGUARD_NAME` | `default` | … |; the second cell is empty or `unset` where there is none.
-ROW = re.compile(r"^\|\s*`CAPTIONGUARD_(?P<name>[A-Z_]+)`\s*\|\s*(?P<default>[^|]*?)\s*\|", re.M)
+ROW = re.compile(r"^\|\s*`CAPTIONGUARD_(\w+)`\s*\|\s*(`[^`|]+`|unset|)\s*\|", re.MULTILINE)
 
 
 def _rows() -> list[tuple[str, str]]:
