@@ -7,9 +7,7 @@ from typing import Literal
 import structlog
 
 
-def configure_logging(
-    log_format: Literal["json", "console"], *, level: int = logging.INFO
-) -> None:
+def configure_logging(log_format: Literal["json", "console"], *, level: int = logging.INFO) -> None:
     """Send structlog and the standard library's loggers to stderr, one line an event."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -23,7 +21,11 @@ def configure_logging(
         else structlog.dev.ConsoleRenderer()
     )
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,

@@ -1,5 +1,7 @@
 """Every metric of the product. No id, URL or caption is ever a label."""
 
+import socket
+
 import structlog
 from prometheus_client import (
     CollectorRegistry,
@@ -11,6 +13,10 @@ from prometheus_client import (
 )
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+
+from moderation.errors import SetupError
+from moderation.settings import Settings
+from moderation.types import Outcome, Reason
 
 log = structlog.get_logger()
 
@@ -71,6 +77,14 @@ class Metrics:
             ["why"],
             registry=self.registry,
         )
+        # A rate sees the first event only of a series that was there before it.
+        for why in ("lost", "wait_over"):
+            self.sent_again.labels(why)
+        for outcome in (Outcome.PASS, Outcome.FLAG):
+            self.verdicts.labels(outcome.value, "")
+        for reason in Reason:
+            self.verdicts.labels(Outcome.UNSCORABLE.value, reason.value)
+            self.retries.labels(reason.value)
         self.refused_messages = Counter(
             "captionguard_refused_messages",
             "Messages of platforms that could not be read.",
@@ -83,15 +97,24 @@ class Metrics:
         )
 
 
-def serve_metrics(registry: CollectorRegistry, *, host: str, port: int) -> str:
-    """Show a process's `/metrics` and return the URL; a free port if `port` is taken."""
+def serve_metrics(settings: Settings, registry: CollectorRegistry, *, setting: str) -> str:
+    """Show a process's `/metrics` on the port of a setting and return the URL.
+
+    Where the default port is taken, by a second worker on this machine, a free one will do;
+    a port that somebody set must be had, else `SetupError`.
+    """
+    host, port = settings.metrics_host, int(getattr(settings, setting))
     try:
         server, _ = start_http_server(port, host, registry)
-    except OSError:
-        # A second process of the kind on this machine: it shows its metrics all the same.
+    except OSError as error:
+        if setting in settings.model_fields_set:
+            raise SetupError(
+                f"Port {port} is taken; set CAPTIONGUARD_{setting.upper()} to another, or to 0."
+            ) from error
         server, _ = start_http_server(0, host, registry)
         log.warning("metrics_port_taken", wanted=port, got=server.server_port)
-    return f"http://{host}:{server.server_port}/metrics"
+    named = socket.gethostname() if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared
+    return f"http://{named}:{server.server_port}/metrics"
 
 
 class QueueMetrics:

@@ -4,7 +4,6 @@ import datetime as dt
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import redis
@@ -93,7 +92,7 @@ class QueueClient:
         while True:
             chunk = self.redis.lrange(QUEUE, start - _TAIL_CHUNK + 1, start)
             for raw in reversed(chunk):
-                sent = _sent_at(json.loads(raw))
+                sent = _sent_at(raw)
                 if sent is not None:
                     return sent
             if len(chunk) < _TAIL_CHUNK:
@@ -105,15 +104,16 @@ class QueueClient:
         self.redis.ping()
 
 
-def _sent_at(envelope: dict[str, Any]) -> dt.datetime | None:
+def _sent_at(raw: bytes | str) -> dt.datetime | None:
+    """When one of our messages was sent; None for whatever else is in the queue."""
     try:
-        id_ = UUID(envelope["headers"]["id"])
-    except (KeyError, TypeError, ValueError):
+        id_ = UUID(json.loads(raw)["headers"]["id"])
+        if id_.version != 7:
+            return None
+        # RFC 9562: the first 48 bits of a UUIDv7 are Unix time in milliseconds.
+        return dt.datetime.fromtimestamp((id_.int >> 80) / 1000, tz=dt.UTC)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
-    if id_.version != 7:
-        return None
-    # RFC 9562: the first 48 bits of a UUIDv7 are Unix time in milliseconds.
-    return dt.datetime.fromtimestamp((id_.int >> 80) / 1000, tz=dt.UTC)
 
 
 def connect(redis_url: str) -> QueueClient:

@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     max_body_bytes: PositiveInt = Field(32 * 2**20, description="largest request body, else 413")
     max_caption_chars: PositiveInt = Field(10_000, description="longest caption, else 422")
     queue_limit_items: PositiveInt = Field(
-        1_000_000, description="submissions without a verdict before the API answers 429"
+        100_000, description="submissions without a verdict before the API answers 429"
     )
 
     max_image_bytes: PositiveInt = Field(20 * 2**20, description="largest image file")

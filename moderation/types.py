@@ -73,7 +73,11 @@ class NewSubmission:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One image and one caption that a platform wants judged."""
+    """One image and one caption that a platform wants judged.
+
+    `attempts` counts how often a worker took it up, this time included, and `faults` how
+    often it was put off after a temporary fault: the difference is workers that died on it.
+    """
 
     id: UUID
     platform: str
@@ -83,6 +87,7 @@ class Submission:
     image: ImageRef
     created_at: datetime
     attempts: int = 0
+    faults: int = 0
 
 
 @dataclass(frozen=True, slots=True)

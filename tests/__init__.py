@@ -1,0 +1,1 @@
+"""Unit tests mirror the source; the others go through the front door."""

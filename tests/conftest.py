@@ -114,9 +114,11 @@ def serve_api(services: Services, *, platform: str = "acme") -> Iterator[Api]:
     with httpx.Client(
         base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60, trust_env=False
     ) as http:
-        yield Api(http, url, services)
-    server.should_exit = True
-    thread.join()
+        try:
+            yield Api(http, url, services)
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @pytest.fixture
@@ -191,9 +193,7 @@ class Machine:
 
     def worker_pid(self) -> int:
         """The process id of the worker that beat last."""
-        return int(
-            str(self.query("SELECT pid FROM workers ORDER BY beat_at DESC LIMIT 1")[0][0])
-        )
+        return int(str(self.query("SELECT pid FROM workers ORDER BY beat_at DESC LIMIT 1")[0][0]))
 
     def stop(self) -> None:
         """Press Ctrl-C and wait for the end."""

@@ -61,9 +61,7 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
             model=scorer.model.fingerprint,
             calibration_version=scorer.calibration.version,
             metrics_url=serve_metrics(
-                self._services.metrics.registry,
-                host=settings.metrics_host,
-                port=settings.metrics_port,
+                settings, self._services.metrics.registry, setting="metrics_port"
             ),
         )
         self._beat()

@@ -45,13 +45,9 @@ def scheduler() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     services = open_services(settings)
-    serve_metrics(
-        services.metrics.registry,
-        host=settings.metrics_host,
-        port=settings.scheduler_metrics_port,
-    )
+    url = serve_metrics(settings, services.metrics.registry, setting="scheduler_metrics_port")
     database.migrate(services.database)
-    run_scheduler(services, stop)
+    run_scheduler(services, stop, metrics_url=url)
     services.close()
 
 

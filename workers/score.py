@@ -127,9 +127,9 @@ def _prepare(runtime: Runtime, journey: _Journey) -> "Future[PairScore]":
     waited_s = max(0.0, (datetime.now(UTC) - submission.created_at).total_seconds())
     stage.labels("queue_wait").observe(waited_s)
     journey.stages_s["queue_wait"] = waited_s
-    if submission.attempts > settings.max_attempts:
-        # Faults are counted and end before this: only dying workers lead here.
-        raise Unscorable(Reason.SCORING_FAILED, f"workers died on it {settings.max_attempts} times")
+    deaths = submission.attempts - submission.faults - 1
+    if deaths >= settings.max_attempts:
+        raise Unscorable(Reason.SCORING_FAILED, f"{deaths} workers died while they had it")
     if fault := caption_fault(submission.caption):
         raise Unscorable(fault, "the caption has no word that could match the image")
     data = _timed(runtime, journey, "fetch", lambda: _fetch(runtime, submission))
@@ -158,7 +158,7 @@ def _conclude(runtime: Runtime, journey: _Journey, staged: "Future[Future[PairSc
     try:
         journey.verdict = decide(staged.result().result(), calibration)
     except Unscorable as error:
-        if error.reason is Reason.IMAGE_DECODER_FAILED and journey.submission.attempts == 1:
+        if error.reason is Reason.IMAGE_DECODER_FAILED and journey.submission.faults == 0:
             # A machine that was paused or out of memory looks the same: one more try tells.
             journey.fault = TemporaryFault(error.reason, error.detail)
         else:
@@ -168,8 +168,9 @@ def _conclude(runtime: Runtime, journey: _Journey, staged: "Future[Future[PairSc
     except Exception as error:
         log.exception("scoring_failed", id=str(journey.submission.id))
         journey.fault = TemporaryFault(Reason.SCORING_FAILED, type(error).__name__)
-    if journey.fault and journey.submission.attempts >= runtime.services.settings.max_attempts:
-        detail = f"{journey.fault.detail} (given up after {journey.submission.attempts} tries)"
+    tries = journey.submission.faults + 1
+    if journey.fault and tries >= runtime.services.settings.max_attempts:
+        detail = f"{journey.fault.detail} (given up after {tries} tries)"
         journey.verdict = unscorable(journey.fault.reason, detail, calibration)
 
 
@@ -182,7 +183,7 @@ def _put_off(runtime: Runtime, journeys: Sequence[_Journey]) -> None:
     def release() -> None:
         with runtime.services.database.begin() as connection:
             for journey in journeys:
-                wait_s = settings.retry_base_s * 2 ** (journey.submission.attempts - 1)
+                wait_s = settings.retry_base_s * 2**journey.submission.faults
                 submissions.release(
                     connection,
                     [journey.submission.id],
@@ -198,7 +199,7 @@ def _put_off(runtime: Runtime, journeys: Sequence[_Journey]) -> None:
             log.warning(
                 "submission_put_off",
                 id=str(journey.submission.id),
-                attempt=journey.submission.attempts,
+                tries=journey.submission.faults + 1,
                 reason=journey.fault.reason.value,
                 detail=journey.fault.detail,
             )

@@ -49,7 +49,9 @@ class Reconciler:
             if not locked:
                 return 0
             try:
-                return self._send_due(connection) + self._send_lost(connection)
+                # First, so that nothing is taken over while Redis does not answer.
+                oldest = self._services.queue.oldest_waiting_since()
+                return self._send_due(connection) + self._send_lost(connection, oldest)
             finally:
                 connection.rollback()
                 connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
@@ -67,8 +69,7 @@ class Reconciler:
             self._services.metrics.sent_again.labels("wait_over").inc(len(ids))
             sent += len(ids)
 
-    def _send_lost(self, connection: Connection) -> int:
-        oldest = self._services.queue.oldest_waiting_since()
+    def _send_lost(self, connection: Connection, oldest: dt.datetime | None) -> int:
         missing = lost.unheld(
             connection,
             sent_before=oldest - _CLOCK_MARGIN if oldest else None,
@@ -108,11 +109,11 @@ class Reconciler:
             sent += len(ids)
 
 
-def run_scheduler(services: Services, stop: Event) -> None:
+def run_scheduler(services: Services, stop: Event, *, metrics_url: str) -> None:
     """Run the upkeep until `stop` is set; servers that do not answer are waited out."""
     reconciler = Reconciler(services)
     due = _every(_FORGET_WORKERS_AFTER_S / 24)
-    log.info("scheduler_ready")
+    log.info("scheduler_ready", url=metrics_url)
     while not stop.wait(_EVERY_S):
         try:
             reconciler.run_once()

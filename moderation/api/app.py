@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from moderation.api import health, submissions
 from moderation.api.limits import BodyLimit
+from moderation.api.room import RETRY_AFTER_S, Room
 from moderation.logs import configure_logging
 from moderation.metrics import QueueMetrics
 from moderation.settings import Settings
@@ -33,6 +34,7 @@ def create_app(services: Services) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.services = services
+    app.state.room = Room(services)
     app.state.queue_metrics = QueueMetrics(services.metrics.registry)
     app.add_middleware(BodyLimit, max_bytes=services.settings.max_body_bytes)
     app.add_exception_handler(SQLAlchemyError, _database_trouble)
@@ -46,7 +48,7 @@ async def _database_trouble(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(
         {"detail": "the database does not answer; nothing was stored, try again"},
         status_code=503,
-        headers={"Retry-After": str(submissions.RETRY_AFTER_S)},
+        headers={"Retry-After": str(RETRY_AFTER_S)},
     )
 
 

@@ -15,6 +15,7 @@ from starlette.datastructures import UploadFile
 from moderation.acceptance import accept
 from moderation.api.auth import PlatformDep, ServicesDep
 from moderation.api.documents import AcceptedBatchOut, AcceptedOut, StatusesOut, StatusOut
+from moderation.api.room import RETRY_AFTER_S, RoomDep
 from moderation.errors import InputRefused, TemporaryFault
 from moderation.intake import BatchIn, SubmissionIn
 from moderation.queue import MAX_ITEMS
@@ -24,7 +25,6 @@ from moderation.wiring import Services
 
 router = APIRouter(prefix="/v1/submissions", tags=["submissions"])
 
-RETRY_AFTER_S = 5
 MAX_WAIT_S = 60.0
 _POLL_S = 0.1
 
@@ -64,14 +64,18 @@ def _body_schema(model: type[BaseModel], *, multipart: bool) -> dict[str, Any]:
     responses=_REFUSALS,
     openapi_extra=_body_schema(SubmissionIn, multipart=True),
 )
-async def submit(request: Request, services: ServicesDep, platform: PlatformDep) -> AcceptedOut:
+async def submit(
+    request: Request, services: ServicesDep, platform: PlatformDep, room: RoomDep
+) -> AcceptedOut:
     """Hand in one submission, as JSON or as a multipart upload with a file `image`."""
-    await _check_room(services)
+    await room.check()
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         item = await _from_form(request, services)
     else:
         item = _parse(SubmissionIn, await request.body(), services)
-    return AcceptedOut.of((await _accept(services, [item], platform))[0])
+    accepted = await _accept(services, [item], platform)
+    room.take(1)
+    return AcceptedOut.of(accepted[0])
 
 
 @router.post(
@@ -81,12 +85,13 @@ async def submit(request: Request, services: ServicesDep, platform: PlatformDep)
     openapi_extra=_body_schema(BatchIn, multipart=False),
 )
 async def submit_batch(
-    request: Request, services: ServicesDep, platform: PlatformDep
+    request: Request, services: ServicesDep, platform: PlatformDep, room: RoomDep
 ) -> AcceptedBatchOut:
     """Hand in up to 256 submissions at once; one wrong one refuses them all."""
-    await _check_room(services)
+    await room.check()
     batch = _parse(BatchIn, await request.body(), services)
     accepted = await _accept(services, batch.submissions, platform)
+    room.take(len(accepted))
     return AcceptedBatchOut(submissions=[AcceptedOut.of(answer) for answer in accepted])
 
 
@@ -121,21 +126,6 @@ async def read_one(
         if found[0].verdict is not None or left_s <= 0:
             return StatusOut.of(found[0])
         await asyncio.sleep(min(_POLL_S, left_s))
-
-
-async def _check_room(services: Services) -> None:
-    limit = services.settings.queue_limit_items
-    if await run_in_threadpool(_pending, services, limit) >= limit:
-        raise HTTPException(
-            429,
-            f"{limit} submissions wait for their verdicts already; try again later",
-            headers={"Retry-After": str(RETRY_AFTER_S)},
-        )
-
-
-def _pending(services: Services, limit: int) -> int:
-    with services.database.connect() as connection:
-        return submissions.count_pending(connection, at_most=limit)
 
 
 def _find(services: Services, ids: Sequence[UUID], platform: str) -> list[Status]:

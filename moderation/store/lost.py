@@ -13,7 +13,7 @@ from moderation.store.tables import submissions
 class Unfinished:
     """A message with submissions that have no verdict and that nobody is known to hold.
 
-    `losses` is how often one of its submissions was taken by a worker before.
+    `losses` is how often a worker died with one of its submissions.
     """
 
     message_id: str
@@ -31,7 +31,7 @@ def unheld(
     rows = connection.execute(
         text(
             """
-            SELECT message_id, max(attempts) AS losses
+            SELECT message_id, max(attempts - faults) AS losses
             FROM submissions
             WHERE done_at IS NULL AND retry_at IS NULL
               AND sent_at < coalesce(CAST(:sent_before AS timestamptz), 'infinity')

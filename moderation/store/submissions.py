@@ -132,7 +132,11 @@ def release(connection: Connection, ids: Sequence[UUID], *, worker: UUID, wait_s
             submissions.c.lease_worker == worker,
             submissions.c.done_at.is_(None),
         )
-        .values(lease_worker=None, retry_at=func.now() + dt.timedelta(seconds=wait_s))
+        .values(
+            lease_worker=None,
+            retry_at=func.now() + dt.timedelta(seconds=wait_s),
+            faults=submissions.c.faults + 1,
+        )
     )
 
 
@@ -179,6 +183,7 @@ def _submission(row: RowMapping) -> Submission:
         image=ImageRef(blob=row["image_blob"], url=row["image_url"]),
         created_at=row["created_at"],
         attempts=row["attempts"],
+        faults=row["faults"],
     )
 
 

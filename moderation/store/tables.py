@@ -79,7 +79,8 @@ submissions = Table(
     Column("message_id", Text, nullable=False, comment="the one message that may be worked on"),
     _now_column("sent_at", "when that message was sent"),
     Column("lease_worker", UUID, comment="the worker that has it; as good as its last beat"),
-    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("attempts", Integer, nullable=False, server_default="0", comment="times taken up"),
+    Column("faults", Integer, nullable=False, server_default="0", comment="times put off"),
     Column("retry_at", DateTime(timezone=True), comment="waits so long after a temporary fault"),
     Column("done_at", DateTime(timezone=True), comment="when it got its verdict"),
     UniqueConstraint("platform", "external_id"),
@@ -90,6 +91,11 @@ Index(
     "ix_submissions_pending",
     submissions.c.sent_at,
     submissions.c.message_id,
+    postgresql_where=submissions.c.done_at.is_(None),
+)
+Index(
+    "ix_submissions_oldest",
+    submissions.c.created_at,
     postgresql_where=submissions.c.done_at.is_(None),
 )
 Index(

@@ -11,7 +11,9 @@ from PIL import Image
 Handler = Callable[[int], tuple[int, bytes]]
 
 
-def picture(colour: tuple[int, int, int] = (200, 30, 30), size: tuple[int, int] = (96, 80)) -> bytes:
+def picture(
+    colour: tuple[int, int, int] = (200, 30, 30), size: tuple[int, int] = (96, 80)
+) -> bytes:
     """A JPEG of one colour."""
     file = BytesIO()
     Image.new("RGB", size, colour).save(file, "JPEG")

@@ -77,7 +77,7 @@ def test_refused_lines_are_reported_in_their_places(machine: Machine, tmp_path: 
     """A wrong line has status 3 and a reason; its neighbours go through, in file order."""
     (tmp_path / "a.jpg").write_bytes(picture())
     lines = [
-        '{"image": "a.jpg", "caption": "one", "external_id": "%s"}' % uuid4(),
+        json.dumps({"image": "a.jpg", "caption": "one", "external_id": uuid4().hex}),
         '{"image": "missing.jpg", "caption": "two", "external_id": "m"}',
         "{no json",
         '{"image": "a.jpg", "caption": "three", "label": "maybe"}',
@@ -106,9 +106,7 @@ def test_refused_lines_are_reported_in_their_places(machine: Machine, tmp_path: 
         ("https://example.com/x", "caption_url_only"),
     ],
 )
-def test_a_caption_without_words_is_unscorable(
-    machine: Machine, caption: str, reason: str
-) -> None:
+def test_a_caption_without_words_is_unscorable(machine: Machine, caption: str, reason: str) -> None:
     """What CLIP cannot read is never a silent pass."""
     verdict = judge(machine, caption=caption, image_base64=PICTURE)["verdict"]
     assert (verdict["outcome"], verdict["reason"]) == ("unscorable", reason)
@@ -216,8 +214,10 @@ def test_garbage_in_the_queue_stops_nobody(machine: Machine) -> None:
         send(machine, garbage)
     judge(machine, caption="a red ball", image_base64=PICTURE)
     eventually(
-        lambda: int(str(machine.query("SELECT count(*) FROM refused_messages")[0][0]))
-        == int(str(before)) + 8
+        lambda: (
+            int(str(machine.query("SELECT count(*) FROM refused_messages")[0][0]))
+            == int(str(before)) + 8
+        )
     )
 
 

@@ -97,7 +97,16 @@ def upgrade() -> None:
             nullable=True,
             comment="the worker that has it; as good as its last beat",
         ),
-        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column(
+            "attempts",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="times taken up",
+        ),
+        sa.Column(
+            "faults", sa.Integer(), server_default="0", nullable=False, comment="times put off"
+        ),
         sa.Column(
             "retry_at",
             sa.DateTime(timezone=True),
@@ -119,6 +128,13 @@ def upgrade() -> None:
         "ix_submissions_pending",
         "submissions",
         ["sent_at", "message_id"],
+        unique=False,
+        postgresql_where=sa.text("done_at IS NULL"),
+    )
+    op.create_index(
+        "ix_submissions_oldest",
+        "submissions",
+        ["created_at"],
         unique=False,
         postgresql_where=sa.text("done_at IS NULL"),
     )
@@ -201,6 +217,11 @@ def downgrade() -> None:
     """Take back."""
     op.drop_table("verdicts")
     op.drop_table("workers")
+    op.drop_index(
+        "ix_submissions_oldest",
+        table_name="submissions",
+        postgresql_where=sa.text("done_at IS NULL"),
+    )
     op.drop_index(
         "ix_submissions_retry",
         table_name="submissions",

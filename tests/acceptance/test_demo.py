@@ -1,0 +1,50 @@
+"""`captionguard demo`: what a newcomer sees first."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def demo(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the demo to its end on a new data directory."""
+    return subprocess.run(
+        [sys.executable, "-m", "moderation", "demo", "--once", *arguments],
+        env={
+            **os.environ,
+            "CAPTIONGUARD_DATA_DIR": str(tmp_path / "data"),
+            "CAPTIONGUARD_METRICS_PORT": "0",
+            "CAPTIONGUARD_SCHEDULER_METRICS_PORT": "0",
+            "COLUMNS": "80",
+        },
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_it_ends_by_itself_with_every_verdict(tmp_path: Path) -> None:
+    """Every post gets exactly one verdict, most are right, and the exit status is 0."""
+    done = demo(tmp_path, "--json", "--posts", "60")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["submitted"] == 60
+    assert document["outcomes"]["pass"] + document["outcomes"]["flag"] == 60
+    assert len({result["id"] for result in document["results"]}) == 60
+    assert document["truth"]["accuracy"] > 0.9
+    assert document["truth"]["recall"] > 0.9
+
+
+def test_it_shows_people_a_table(tmp_path: Path) -> None:
+    """Image, caption, score, verdict and truth are shown in 80 columns, with the addresses."""
+    done = demo(tmp_path, "--posts", "12")
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert max(map(len, lines)) <= 80
+    header = next(line for line in lines if line.startswith("image"))
+    assert header.split() == ["image", "caption", "score", "verdict", "truth"]
+    assert sum(line.startswith("scene-") for line in lines) == 12
+    for told in ("accuracy", "precision", "recall", "/docs", "/metrics", "12 posts in"):
+        assert told in done.stderr
