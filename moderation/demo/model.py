@@ -50,4 +50,5 @@ def save(towers: open_clip.CLIP, path: Path, seen: torch.Tensor, about: dict[str
     state[table] = state[table] * seen[:, None]
     part = path.with_suffix(".part")
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, part, about)
+    part.chmod(0o644)  # part of the package: readable by whoever runs it
     part.replace(path)

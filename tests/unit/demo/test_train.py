@@ -13,7 +13,7 @@ from moderation.demo.model import load
 from moderation.demo.train import Plan, Trainer
 from moderation.demo.world import sample_scene, seeded
 
-PLAN = Plan(steps=12, pairs=32, warm_up_steps=2)
+PLAN = Plan(steps=8, pairs=16, warm_up_steps=2)
 
 
 def _batches(trainer: Trainer) -> Batches:
@@ -21,7 +21,7 @@ def _batches(trainer: Trainer) -> Batches:
 
 
 def test_the_loss_falls() -> None:
-    """A dozen steps on the same few scenes bring the loss down."""
+    """A few steps on the same few scenes bring the loss down."""
     trainer = Trainer(PLAN)
     batch = _batches(trainer)[0]
     losses = [trainer.learn(batch) for _ in range(PLAN.steps)]
