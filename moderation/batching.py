@@ -36,17 +36,24 @@ class Batcher(Generic[T, R]):
         self._process = process
         self._max_items = max_items
         self._staged: queue.Queue[_Staged[T, R] | None] = queue.Queue(max_staged or 4 * max_items)
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, item: T) -> "Future[R]":
-        """Stage one item; blocks while too many are staged, which bounds the memory."""
+        """Stage one item; blocks while too many are staged, which bounds the memory.
+
+        Raises `RuntimeError` once the batcher is closed.
+        """
+        if self._closed.is_set():
+            raise RuntimeError("the batcher is closed")
         staged: _Staged[T, R] = _Staged(item)
         self._staged.put(staged)
         return staged.future
 
     def close(self) -> None:
         """Finish what is staged, then stop the thread."""
+        self._closed.set()
         self._staged.put(None)
         self._thread.join()
 
@@ -66,11 +73,16 @@ class Batcher(Generic[T, R]):
                     closing = True
                     break
                 batch.append(following)
-            self._settle(batch)
+            # From here on none can be cancelled: setting a cancelled future is an error.
+            self._settle([s for s in batch if s.future.set_running_or_notify_cancel()])
 
     def _settle(self, batch: list[_Staged[T, R]]) -> None:
+        if not batch:
+            return
         try:
             results = self._process([staged.item for staged in batch])
+            if len(results) != len(batch):
+                raise RuntimeError(f"{len(results)} results for a batch of {len(batch)}")
         except Exception as error:
             for staged in batch:
                 staged.future.set_exception(error)

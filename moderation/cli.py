@@ -285,7 +285,7 @@ def _print_results(results: Any, seconds: float) -> None:
 
 
 def _print(document: Any) -> None:
-    print(json.dumps(document, ensure_ascii=False))  # noqa: T201 - what --json is for
+    print(json.dumps(document))  # noqa: T201 - what --json is for
 
 
 def main() -> None:

@@ -67,7 +67,7 @@ def score(
     except TemporaryFault as error:
         raise InputRefused(f"{error.detail}; try again") from error
     if as_json:
-        print(json.dumps(document, ensure_ascii=False))  # noqa: T201 - what --json is for
+        print(json.dumps(document))  # noqa: T201 - what --json is for
     else:
         _show(document)
 

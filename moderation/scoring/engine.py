@@ -1,5 +1,6 @@
 """One engine a process: image and caption pairs to cosines, in batches."""
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -10,8 +11,10 @@ import torch
 
 from moderation.batching import Batcher
 from moderation.scoring.model import ClipModel
-from moderation.scoring.text import Tokens, tokenize
+from moderation.scoring.text import Tokens, forget_words, tokenize
 from moderation.types import Image, Note, PairScore
+
+_REMEMBERED_WORDS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +46,16 @@ class Engine:
         self._on_batch = on_batch
         self._mean = torch.tensor(model.mean, device=model.device).view(1, 3, 1, 1)
         self._std = torch.tensor(model.std, device=model.device).view(1, 3, 1, 1)
+        self._tokenizing = threading.Lock()
         self._batcher: Batcher[_Pair, PairScore] = Batcher(
             self._score, max_items=max_batch_items, name="captionguard-engine"
         )
 
     def submit(self, image: Image, caption: str) -> "Future[PairScore]":
         """Stage one pair; the image is framed for this model. Blocks while much is staged."""
-        tokens = tokenize(caption, self.model.tokenizer, self.model.context_length)
+        with self._tokenizing:
+            tokens = tokenize(caption, self.model.tokenizer, self.model.context_length)
+            forget_words(self.model.tokenizer, at_most=_REMEMBERED_WORDS)
         return self._batcher.submit(_Pair(image, tokens))
 
     def close(self) -> None:

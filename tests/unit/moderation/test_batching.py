@@ -134,3 +134,35 @@ def test_closing_an_idle_batcher_ends_its_thread() -> None:
     batcher = Batcher(_Squares(), max_items=2, name="captionguard-test-batcher")
     batcher.close()
     assert "captionguard-test-batcher" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_cancelled_item_harms_nobody() -> None:
+    """An item whose caller gave up is left out, and the others get their results."""
+    squares = _Squares(held=True)
+    batcher = Batcher(squares, max_items=4, name="test")
+    first = batcher.submit(1)
+    assert squares.started.wait(PATIENCE_S)
+    given_up, kept = batcher.submit(2), batcher.submit(3)
+    assert given_up.cancel()
+    squares.go_on.set()
+    assert (first.result(PATIENCE_S), kept.result(PATIENCE_S)) == (1, 9)
+    batcher.close()
+    assert squares.batches == [[1], [3]]
+
+
+def test_too_few_results_are_an_error_and_not_a_hang() -> None:
+    """A process that loses a result fails its batch, and the next batch works."""
+    answers = [[], [7]]
+    batcher: Batcher[int, int] = Batcher(lambda _: answers.pop(0), max_items=1, name="test")
+    with pytest.raises(RuntimeError, match="0 results for a batch of 1"):
+        batcher.submit(1).result(PATIENCE_S)
+    assert batcher.submit(2).result(PATIENCE_S) == 7
+    batcher.close()
+
+
+def test_a_closed_batcher_says_so() -> None:
+    """Nothing can be staged where nobody would ever take it up."""
+    batcher = Batcher(_Squares(), max_items=1, name="test")
+    batcher.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        batcher.submit(1)

@@ -1,12 +1,14 @@
 """Captions become the model's own tokens, and a cut one is known as cut."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from open_clip import SimpleTokenizer
 
-from moderation.scoring.text import tokenize
+from moderation.scoring.text import forget_words, tokenize
 
 TOKENIZER = SimpleTokenizer()
 # Two places go to the tokens of start and end.
@@ -72,3 +74,29 @@ def test_a_caption_that_ends_itself_early_is_marked(caption: str) -> None:
 def test_other_brackets_cut_nothing(caption: str) -> None:
     """Only the end token itself ends a caption."""
     assert not tokenize(caption, TOKENIZER, 77).truncated
+
+
+def test_a_tokenizer_forgets_words_but_not_its_special_tokens() -> None:
+    """However many words it has seen, a tokenizer keeps a bounded number and works the same."""
+    tokenizer = SimpleTokenizer()
+    before = tokenizer(["a red ball <end_of_text>"])
+    for first, second in itertools.product("bcdfghjklmnpqrst", repeat=2):
+        tokenizer([f"x{first}{second}z"])
+    assert len(tokenizer.cache) > 200
+    forget_words(tokenizer, at_most=100)
+    assert len(tokenizer.cache) <= 2
+    assert torch.equal(tokenizer(["a red ball <end_of_text>"]), before)
+
+
+def test_an_endless_word_is_cut_before_it_is_encoded() -> None:
+    """A caption far longer than the context is marked, and only its beginning is encoded."""
+    seen: list[str] = []
+    inner = SimpleTokenizer()
+
+    def watching(texts: list[str], context_length: int) -> torch.Tensor:
+        seen.extend(texts)
+        return inner(texts, context_length=context_length)
+
+    tokens = tokenize("xq" * 5000, watching, 77)
+    assert tokens.truncated
+    assert max(map(len, seen)) <= 77 * 32
