@@ -7,6 +7,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from fastapi_swagger import patch_fastapi
 from sqlalchemy.exc import SQLAlchemyError
 
 from moderation.api import health, submissions
@@ -32,7 +33,12 @@ def create_app(services: Services) -> FastAPI:
         title="captionguard",
         summary="Hand in posts of an image and a caption; read how well they match.",
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
     )
+    # FastAPI's own page loads its script from elsewhere, which closed networks do not reach.
+    patch_fastapi(app, swagger_ui_parameters={"displayRequestDuration": True})
     app.state.services = services
     app.state.room = Room(services)
     app.state.queue_metrics = QueueMetrics(services.metrics.registry)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import threading
 from typing import Any
 from uuid import UUID
@@ -252,3 +253,15 @@ def test_health_and_metrics(api: Api) -> None:
     assert 'captionguard_submissions_total{result="new",source="api"} 1.0' in page
     assert "captionguard_queue_depth 1.0" in page
     assert "captionguard_pending_submissions 1.0" in page
+
+
+@pytest.mark.filterwarnings("ignore:open_binary is deprecated:DeprecationWarning")
+def test_the_docs_need_nothing_from_elsewhere(api: Api) -> None:
+    """The page of the API's docs loads scripts and styles from this API alone."""
+    page = api.http.get("/docs", headers={"Authorization": ""})
+    assert page.status_code == 200
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(sources) >= 3
+    for source in sources:
+        assert source.startswith((api.url, "/"))
+        assert api.http.get(source).status_code == 200
