@@ -1,6 +1,5 @@
 """The command `captionguard`. Commands of `workers` and `thresholds` join by entry point."""
 
-import json
 import logging
 import signal
 import sys
@@ -9,19 +8,17 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from moderation.console import people, progress, results_table, show_summary
+from moderation.cli_keys import keys_app, open_database
+from moderation.console import people, print_document, progress, results_table, show_summary
 from moderation.errors import CaptionguardError
 from moderation.settings import load_settings
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
 
 EXIT_FAILED = 1
 EXIT_SOME_REFUSED = 3
@@ -37,7 +34,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-keys_app = typer.Typer(help="API keys: one or more a platform.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 
 
@@ -166,7 +162,7 @@ def status(submission_id: UUID, as_json: Json = False) -> None:
     # Nobody reviews yet: the keys are there so that tools can rely on them.
     document = {**found, "case": None, "decisions": []}
     if as_json:
-        _print(document)
+        print_document(document)
         return
     verdict = found["verdict"] or {}
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -185,7 +181,9 @@ def doctor(as_json: Json = False) -> None:
 
     findings = examine(load_settings())
     if as_json:
-        _print({"ok": all(f.ok for f in findings), "findings": [f.to_document() for f in findings]})
+        print_document(
+            {"ok": all(f.ok for f in findings), "findings": [f.to_document() for f in findings]}
+        )
     else:
         for finding in findings:
             mark = Text(
@@ -198,77 +196,13 @@ def doctor(as_json: Json = False) -> None:
         raise typer.Exit(EXIT_FAILED)
 
 
-@keys_app.command("add")
-def keys_add(platform: str, as_json: Json = False) -> None:
-    """Make an API key for a platform. It is printed once and stored only as a hash."""
-    from moderation.store import keys
-
-    with _database().begin() as connection:
-        secret = keys.add(connection, platform)
-    if as_json:
-        _print({"platform": platform, "key": secret})
-    else:
-        print(secret)  # noqa: T201 - the key itself, for a script to take
-        people.print("Keep it now: only its hash is stored.")
-
-
-@keys_app.command("list")
-def keys_list(as_json: Json = False) -> None:
-    """List the API keys, without their secrets."""
-    from moderation.store import keys
-
-    with _database().connect() as connection:
-        found = keys.list_all(connection)
-    if as_json:
-        _print(
-            [
-                {
-                    "id": str(k.id),
-                    "platform": k.platform,
-                    "hint": k.hint,
-                    "created_at": k.created_at.isoformat(),
-                    "revoked": k.revoked_at is not None,
-                }
-                for k in found
-            ]
-        )
-        return
-    table = Table("id", "platform", "key", "made", "state", box=None, pad_edge=False)
-    for key in found:
-        state = "revoked" if key.revoked_at else "valid"
-        table.add_row(
-            str(key.id), key.platform, f"{key.hint}…", f"{key.created_at:%Y-%m-%d}", state
-        )
-    people.print(table)
-
-
-@keys_app.command("revoke")
-def keys_revoke(key_id: UUID) -> None:
-    """Make an API key worthless at once."""
-    from moderation.store import keys
-
-    with _database().begin() as connection:
-        if not keys.revoke(connection, key_id):
-            raise CaptionguardError(
-                f"There is no valid key {key_id}; see `captionguard keys list`."
-            )
-    people.print("Revoked.")
-
-
 @app.command()
 def migrate() -> None:
     """Bring the database's tables to this version."""
     from moderation.store import database
 
-    database.migrate(_database())
+    database.migrate(open_database())
     people.print("The tables are at this version.")
-
-
-def _database() -> "Engine":
-    from moderation import addresses
-    from moderation.store import database
-
-    return database.connect(addresses.database_url(load_settings()))
 
 
 def _stop_on_signals() -> threading.Event:
@@ -281,11 +215,7 @@ def _stop_on_signals() -> threading.Event:
 def _print_results(results: Any, seconds: float) -> None:
     from moderation.results import to_document
 
-    _print(to_document(results, seconds=seconds))
-
-
-def _print(document: Any) -> None:
-    print(json.dumps(document))  # noqa: T201 - what --json is for
+    print_document(to_document(results, seconds=seconds))
 
 
 def main() -> None:

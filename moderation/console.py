@@ -1,7 +1,9 @@
-"""What people see in the terminal: progress, tables of results, errors."""
+"""What people see in the terminal, on standard error, and tools on standard output."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,6 +17,11 @@ from moderation.types import Outcome
 people = Console(stderr=True, highlight=False)
 
 _STYLES = {Outcome.PASS: "green", Outcome.FLAG: "red", Outcome.UNSCORABLE: "yellow"}
+
+
+def print_document(document: Any) -> None:
+    """Print the one JSON document of `--json`; in ASCII, so that no text can break it."""
+    print(json.dumps(document))  # noqa: T201 - what --json is for
 
 
 @contextmanager

@@ -139,6 +139,7 @@ class Machine:
         table.add_row("API metrics", f"{self.addresses.api_url}/metrics")
         for url in self._worker_metrics_urls():
             table.add_row("worker metrics", url)
+        table.add_row("API key", f"in {self._data_dir / 'api-key'}")
         table.add_row("logs", str(self._data_dir / "logs"))
         console.print(table)
 

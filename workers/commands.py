@@ -1,6 +1,5 @@
 """The commands `worker`, `scheduler` and `score`, which join `captionguard` by entry point."""
 
-import json
 import signal
 import threading
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from moderation.console import people
+from moderation.console import people, print_document
 from moderation.errors import InputRefused, TemporaryFault
 from moderation.settings import load_settings
 
@@ -67,7 +66,7 @@ def score(
     except TemporaryFault as error:
         raise InputRefused(f"{error.detail}; try again") from error
     if as_json:
-        print(json.dumps(document))  # noqa: T201 - what --json is for
+        print_document(document)
     else:
         _show(document)
 
