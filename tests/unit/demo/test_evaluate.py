@@ -11,11 +11,11 @@ from moderation.demo.model import load
 
 def test_the_bundled_model_reaches_its_floors() -> None:
     """On a few held-out pairs the figures stay near those that were measured on thousands."""
-    result = evaluate(load(), n=160, seed=11, quiet=True)
-    assert result.accuracy.point >= 0.95
-    assert result.kinds["random"].recall.point >= 0.94
+    result = evaluate(load(), n=150, seed=11, quiet=True)
+    assert result.accuracy.point >= 0.97
+    assert result.kinds["random"].recall.point >= 0.97
     for kind in ("object", "colour", "count"):
-        assert result.kinds[kind].auc.point >= 0.68, kind
+        assert result.kinds[kind].auc.point >= 0.88, kind
 
 
 def test_the_bundled_weights_are_small() -> None:
