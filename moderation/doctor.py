@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from moderation.api.health import check_parts
+from moderation.demo import MODEL_NAME
 from moderation.errors import CaptionguardError
 from moderation.media.decode import sandbox_report
 from moderation.settings import Settings
@@ -62,7 +63,7 @@ def _model(settings: Settings) -> Finding:
         return Finding(
             "model", False, f"{', '.join(missing)} missing", "Install captionguard again."
         )
-    if settings.calibration_file is None and settings.model != "demo-tiny":
+    if settings.calibration_file is None and settings.model != MODEL_NAME:
         return Finding(
             "model",
             False,
@@ -70,7 +71,7 @@ def _model(settings: Settings) -> Finding:
             "Make one with `captionguard thresholds calibrate` and set "
             "CAPTIONGUARD_CALIBRATION_FILE.",
         )
-    if settings.model == "demo-tiny":
+    if settings.model == MODEL_NAME:
         return Finding(
             "model",
             True,

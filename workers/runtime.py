@@ -10,14 +10,14 @@ from uuid import UUID
 
 import structlog
 
-import moderation.demo
 from moderation.batching import Batcher
+from moderation.demo import MODEL_CALIBRATION, MODEL_NAME
 from moderation.errors import CalibrationRefused
 from moderation.media.decode import DecoderPool
 from moderation.media.fetch import Fetcher
 from moderation.metrics import Metrics
 from moderation.scoring.engine import BatchReport, Engine
-from moderation.scoring.model import BUNDLED, ClipModel, load_model
+from moderation.scoring.model import ClipModel, load_model
 from moderation.settings import Settings
 from moderation.store import verdicts
 from moderation.types import Calibration, Verdict
@@ -89,8 +89,8 @@ def open_scorer(settings: Settings, metrics: Metrics) -> Scorer:
 def _calibration_file(settings: Settings) -> Path:
     if settings.calibration_file is not None:
         return settings.calibration_file
-    if settings.model == BUNDLED:
-        return Path(moderation.demo.__file__).parent / f"{BUNDLED}.calibration.json"
+    if settings.model == MODEL_NAME:
+        return MODEL_CALIBRATION
     raise CalibrationRefused(
         f"The model {settings.model} has no calibration, so its scores mean nothing yet. Make one "
         f"with `captionguard thresholds calibrate LABELS.jsonl --model {settings.model} --out "

@@ -10,3 +10,4 @@ from pathlib import Path
 MODEL_NAME = "demo-tiny"
 MODEL_CONFIG = Path(__file__).with_name("demo-tiny.json")
 MODEL_WEIGHTS = Path(__file__).with_name("demo-tiny.safetensors")
+MODEL_CALIBRATION = Path(__file__).with_name("demo-tiny.calibration.json")

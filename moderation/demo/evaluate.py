@@ -1,10 +1,11 @@
 """Measures the demo model on combinations it never met: `python -m moderation.demo.evaluate`.
 
 Pictures take the product's path: JPEG bytes, Pillow, open_clip's own preprocessing, fp32. The
-match score is fitted on validation pairs of the training distribution and then left alone.
+match score is the bundled calibration's, fitted on pairs of the training distribution.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
@@ -20,10 +21,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from scipy.stats import binomtest
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from moderation.demo import MODEL_WEIGHTS
+from moderation.demo import MODEL_CALIBRATION, MODEL_WEIGHTS
 from moderation.demo.captions import Swap
 from moderation.demo.model import DemoModel, load
 from moderation.demo.posts import Pair, encode, sample_pair
@@ -31,7 +31,6 @@ from moderation.demo.world import seeded
 
 Floats = NDArray[np.float64]
 
-THRESHOLD = 0.35
 _CHUNK = 256  # pairs encoded at once
 _RESAMPLES = 1000
 
@@ -47,7 +46,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class KindResult:
-    """How well one kind of mismatch is told from matches; `recall` is at the 0.35 threshold."""
+    """How well one kind of mismatch is told from matches; `recall` is at the threshold."""
 
     n: int
     auc: Estimate
@@ -82,12 +81,24 @@ def cosines(model: DemoModel, pairs: Sequence[Pair]) -> Floats:
     return torch.cat(parts).double().numpy()
 
 
-def fit_match_score(matched: Floats, swapped: Floats) -> tuple[float, float]:
-    """Return `a` and `b` of `sigmoid(a * cosine + b)`, both classes weighing the same."""
-    x = np.concatenate([matched, swapped])[:, None]
-    y = np.concatenate([np.ones(len(matched)), np.zeros(len(swapped))])
-    fit = LogisticRegression(C=1e6, class_weight="balanced").fit(x, y)
-    return float(fit.coef_[0, 0]), float(fit.intercept_[0])
+@dataclass(frozen=True, slots=True)
+class MatchScore:
+    """The calibration as shipped: `sigmoid(a * cosine + b)`, flagged below `threshold`."""
+
+    a: float
+    b: float
+    threshold: float
+
+    @property
+    def border(self) -> float:
+        """The cosine whose match score is the threshold."""
+        return (math.log(self.threshold / (1 - self.threshold)) - self.b) / self.a
+
+
+def read_match_score(calibration: Path) -> MatchScore:
+    """Read what the pipeline uses of a calibration file."""
+    document = json.loads(calibration.read_text())
+    return MatchScore(a=document["a"], b=document["b"], threshold=document["threshold"])
 
 
 def auc(matched: Floats, swapped: Floats, rng: np.random.Generator) -> Estimate:
@@ -114,27 +125,23 @@ def sample_pairs(name: str, seed: int, n: int, how: Swap | None, *, held_out: bo
     return [sample_pair(rng, how, held_out=held_out) for _ in range(n)]
 
 
-def evaluate(model: DemoModel, n: int, seed: int, *, quiet: bool = False) -> Evaluation:
-    """Fit the match score on `n` pairs a class, then judge `n` held-out pairs of each kind."""
-    fitted = [
-        cosines(model, sample_pairs("validation", seed, n, how, held_out=False))
-        for how in (None, Swap.RANDOM)
-    ]
-    a, b = fit_match_score(fitted[0], fitted[1])
-    border = (np.log(THRESHOLD / (1 - THRESHOLD)) - b) / a
+def evaluate(
+    model: DemoModel, score: MatchScore, n: int, seed: int, *, quiet: bool = False
+) -> Evaluation:
+    """Judge `n` held-out matches and `n` held-out pairs of each kind of mismatch."""
     matched = cosines(model, sample_pairs("test", seed, n, None, held_out=True))
     rng = np.random.default_rng(seed)
     flagged, results = {}, {}
     for how in track(list(Swap), "evaluating", disable=quiet, transient=True):
         swapped = cosines(model, sample_pairs("test", seed, n, how, held_out=True))
-        flagged[how] = int((swapped < border).sum())
+        flagged[how] = int((swapped < score.border).sum())
         results[str(how)] = KindResult(n, auc(matched, swapped, rng), share(flagged[how], n))
-    passed = int((matched >= border).sum())
+    passed = int((matched >= score.border).sum())
     return Evaluation(
         matches=n,
-        a=a,
-        b=b,
-        threshold=THRESHOLD,
+        a=score.a,
+        b=score.b,
+        threshold=score.threshold,
         accuracy=share(passed + flagged[Swap.RANDOM], 2 * n),
         false_positive_rate=share(n - passed, n),
         kinds=results,
@@ -148,7 +155,7 @@ def _text(estimate: Estimate) -> str:
 def _print(result: Evaluation) -> None:
     console = Console(width=80)
     table = Table(title="held-out combinations, 95 % intervals")
-    for heading in ("swap", "n", "AUC against matches", "recall at 0.35"):
+    for heading in ("swap", "n", "AUC against matches", f"recall at {result.threshold}"):
         table.add_column(heading)
     for kind, row in result.kinds.items():
         table.add_row(kind, str(row.n), _text(row.auc), _text(row.recall))
@@ -161,12 +168,13 @@ def _print(result: Evaluation) -> None:
 
 def main(
     weights: Annotated[Path, typer.Option(help="Which weights.")] = MODEL_WEIGHTS,
+    calibration: Annotated[Path, typer.Option(help="Which calibration.")] = MODEL_CALIBRATION,
     n: Annotated[int, typer.Option(help="Pairs of each kind, and of matches.")] = 1000,
     seed: Annotated[int, typer.Option(help="Another seed draws other pairs.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Measure the demo model on pairs whose combinations it was never trained on."""
-    result = evaluate(load(weights), n, seed, quiet=as_json)
+    result = evaluate(load(weights), read_match_score(calibration), n, seed, quiet=as_json)
     if as_json:
         typer.echo(json.dumps(asdict(result)))
     else:

@@ -6,16 +6,15 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
 
+from moderation.demo import MODEL_CONFIG, MODEL_NAME, MODEL_WEIGHTS
 from moderation.errors import ModelUnavailable
 from moderation.types import Framing
 
-BUNDLED = "demo-tiny"
 RANDOM_SEED = 20_240_229
 
 Tokenizer = Callable[..., torch.Tensor]
@@ -57,10 +56,9 @@ def load_model(spec: str, *, device: str = "auto") -> ClipModel:
     # The hub client warns of each of its retries twice; the error below says it once.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
-        if name == BUNDLED:
-            folder = Path(__file__).parent.parent / "demo"
-            open_clip.add_model_config(folder / f"{BUNDLED}.json")
-            clip = open_clip.create_model(name, pretrained=str(folder / f"{BUNDLED}.safetensors"))
+        if name == MODEL_NAME:
+            open_clip.add_model_config(MODEL_CONFIG)
+            clip = open_clip.create_model(name, pretrained=str(MODEL_WEIGHTS))
         elif pretrained == "random":
             torch.manual_seed(RANDOM_SEED)
             clip = open_clip.create_model(name, pretrained_text=False)
@@ -108,7 +106,7 @@ def _device(wanted: str) -> torch.device:
 
 
 def _parse(spec: str) -> tuple[str, str | None]:
-    if spec.startswith(("hf-hub:", "local-dir:")) or spec == BUNDLED:
+    if spec.startswith(("hf-hub:", "local-dir:")) or spec == MODEL_NAME:
         return spec, None
     name, separator, pretrained = spec.partition(":")
     if not separator or not name or not pretrained:
@@ -124,7 +122,7 @@ def _advice(spec: str, error: Exception) -> str:
     said = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
     if name == "local-dir":
         hint = "The folder needs open_clip_config.json and open_clip_model.safetensors."
-    elif name not in ("hf-hub", BUNDLED) and name not in open_clip.list_models():
+    elif name not in ("hf-hub", MODEL_NAME) and name not in open_clip.list_models():
         said = f"open_clip knows no architecture {name!r}."
         hint = "Print those it knows: python -c 'import open_clip; print(open_clip.list_models())'."
     elif name != "hf-hub" and os.path.sep in pretrained:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 
 from thresholds.platt import Bools, Floats, Platt, fit_platt
 
@@ -21,19 +22,18 @@ def _cosines(n_matches: int, n_mismatches: int, *, seed: int = 0) -> tuple[Float
 
 
 def _loss(a: float, b: float, cosines: Floats, is_match: Bools) -> float:
-    """Minus the mean log-likelihood of Platt (1999), half of the weight on either class."""
-    n, m = is_match.sum(), (~is_match).sum()
-    target = np.where(is_match, (n + 1) / (n + 2), 1 / (m + 2))
+    """Minus the mean log posterior: half of the weight on either class, a prior on the slope."""
     logits = a * cosines + b
-    losses = target * np.logaddexp(0, -logits) + (1 - target) * np.logaddexp(0, logits)
-    return float(0.5 * losses[is_match].mean() + 0.5 * losses[~is_match].mean())
+    losses = np.where(is_match, np.logaddexp(0, -logits), np.logaddexp(0, logits))
+    prior = (a * cosines.std()) ** 2 / (2 * 100 * len(cosines))
+    return float(0.5 * losses[is_match].mean() + 0.5 * losses[~is_match].mean() + prior)
 
 
 @pytest.mark.parametrize(
     ("n_matches", "n_mismatches", "seed"),
     [(30, 30, 0), (1000, 1000, 1), (1000, 50, 2), (40, 2000, 3), (200, 210, 4)],
 )
-def test_the_fit_is_the_maximum_of_the_likelihood(
+def test_the_fit_is_the_maximum_of_the_posterior(
     n_matches: int, n_mismatches: int, seed: int
 ) -> None:
     """An optimiser of general purpose finds the same slope and intercept."""
@@ -75,9 +75,21 @@ def test_scores_are_at_a_prior_of_one_half_whatever_the_share(n_matches: int) ->
     assert (fit.a, fit.b) == (pytest.approx(a, rel=0.06), pytest.approx(b, rel=0.06))
 
 
+def test_classes_that_hardly_overlap_are_not_flattened() -> None:
+    """Nearly separable classes get the slope of plain maximum likelihood, within some percent."""
+    rng = np.random.default_rng(8)
+    is_match = np.arange(4000) < 2000
+    cosines = rng.normal(np.where(is_match, 0.36, 0.08), np.where(is_match, 0.03, 0.07))
+    plain = LogisticRegression(C=np.inf, tol=1e-10, max_iter=5000).fit(
+        cosines.reshape(-1, 1) * 10, is_match
+    )
+    fit = fit_platt(cosines, is_match)
+    assert fit.a == pytest.approx(10 * plain.coef_[0, 0], rel=0.05)
+
+
 @pytest.mark.parametrize("times", [2, 10])
 def test_repeating_one_class_changes_nothing(times: int) -> None:
-    """Labels of one class over again leave the fit, but for the smoothing of its target."""
+    """Labels of one class over again leave the fit, but for the weak prior's part."""
     cosines, is_match = _cosines(2000, 2000)
     rows = np.concatenate([np.flatnonzero(~is_match), *[np.flatnonzero(is_match)] * times])
     once, often = fit_platt(cosines, is_match), fit_platt(cosines[rows], is_match[rows])
@@ -87,7 +99,7 @@ def test_repeating_one_class_changes_nothing(times: int) -> None:
 @settings(max_examples=20)
 @given(st.integers(1, 50), st.integers(1, 50), st.floats(1e-4, 0.5))
 def test_classes_that_do_not_overlap_give_a_finite_slope(n: int, m: int, gap: float) -> None:
-    """Smoothed targets keep the slope finite, however few labels there are and far apart."""
+    """The prior keeps the slope finite, however few labels there are and far apart."""
     rng = np.random.default_rng(n * m)
     cosines = np.concatenate([0.3 + gap * (1 + rng.random(n)), 0.3 - gap * (1 + rng.random(m))])
     is_match = np.arange(n + m) < n
