@@ -13,6 +13,8 @@ _KEYCAP = regex.compile(r"[0-9#*]\uFE0F?\u20E3")
 _WORD = regex.compile(r"[\p{L}\p{N}]")
 _EMOJI = regex.compile(r"[\p{Extended_Pictographic}\p{Regional_Indicator}]|\u20E3")
 
+NO_WORD = "the caption has no word that could match the image"
+
 
 def caption_fault(caption: str) -> Reason | None:
     """Why a caption cannot be scored, or None when it holds at least one word.

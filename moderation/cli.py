@@ -14,9 +14,17 @@ from uuid import UUID
 import typer
 from rich.table import Table
 from rich.text import Text
+from sqlalchemy.exc import SQLAlchemyError
 
 from moderation.cli_keys import keys_app, open_database
-from moderation.console import people, print_document, progress, results_table, show_summary
+from moderation.console import (
+    people,
+    print_document,
+    printable,
+    progress,
+    results_table,
+    show_summary,
+)
 from moderation.errors import CaptionguardError
 from moderation.settings import load_settings
 
@@ -57,9 +65,10 @@ def up() -> None:
     stop = _stop_on_signals()
     with Machine(settings) as machine:
         people.print(f"Starting on {settings.data_dir.resolve()} …")
-        machine.wait_until_ready(lambda step: people.print(f"  {step}"))
-        machine.show_addresses(people)
-        people.print("Ctrl-C stops everything; what was submitted stays.")
+        machine.wait_until_ready(lambda step: people.print(f"  {step}"), stop)
+        if not stop.is_set():
+            machine.show_addresses(people)
+            people.print("Ctrl-C stops everything; what was submitted stays.")
         while not stop.wait(0.5):
             machine.tend()
         people.print("Stopping …")
@@ -88,7 +97,9 @@ def demo(
     )
     if as_json:
         _print_results(results, seconds)
-    if any(result.outcome == "queued" for result in results):
+    judged = {result.id for result in results if result.outcome != "queued"}
+    if len(judged) < posts:
+        people.print(f"Only {len(judged)} of {posts} posts got their verdict.")
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -167,7 +178,7 @@ def status(submission_id: UUID, as_json: Json = False) -> None:
     verdict = found["verdict"] or {}
     table = Table(box=None, show_header=False, pad_edge=False)
     for name in ("id", "external_id", "policy", "caption", "created_at", "status"):
-        table.add_row(name, Text(str(found[name] if found[name] is not None else "")))
+        table.add_row(name, Text(printable(str(found[name] if found[name] is not None else ""))))
     for name, value in verdict.items():
         if value not in (None, []):
             table.add_row(name, Text(", ".join(value) if isinstance(value, list) else str(value)))
@@ -207,7 +218,7 @@ def migrate() -> None:
 
 def _stop_on_signals() -> threading.Event:
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     return stop
 
@@ -226,6 +237,15 @@ def main() -> None:
         app()
     except CaptionguardError as error:
         people.print(Text(f"captionguard: {error}"), soft_wrap=True)
+        sys.exit(EXIT_FAILED)
+    except SQLAlchemyError as error:
+        people.print(
+            Text(
+                f"captionguard: PostgreSQL does not answer ({type(error).__name__}); "
+                "see `captionguard doctor`."
+            ),
+            soft_wrap=True,
+        )
         sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -21,8 +21,10 @@ keys_app = typer.Typer(help="API keys: one or more a platform.", no_args_is_help
 @keys_app.command("add")
 def keys_add(platform: str, as_json: Json = False) -> None:
     """Make an API key for a platform. It is printed once and stored only as a hash."""
+    from moderation.intake import check_platform
     from moderation.store import keys
 
+    check_platform(platform)
     with open_database().begin() as connection:
         secret = keys.add(connection, platform)
     if as_json:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from moderation import addresses
 from moderation.errors import InputRefused, ServiceUnavailable
-from moderation.intake import SubmissionIn, describe
+from moderation.intake import SubmissionIn, context_of, describe
 from moderation.queue import MAX_ITEMS
 from moderation.settings import Settings
 
@@ -22,6 +22,8 @@ Label = Literal["match", "mismatch"]
 # A batch is sent before its images make the body larger than servers take.
 _BATCH_BYTES = 12 * 2**20
 _POLL_S = 0.1
+# More ids would make a request line longer than proxies take.
+_ASK_AT_ONCE = 100
 _FULL_QUEUE_TRIES = 60
 
 
@@ -68,7 +70,7 @@ def read_posts(path: Path, settings: Settings) -> Iterator[Post | RefusedLine]:
 def _read_line(line: str, number: int, path: Path, settings: Settings) -> Post | RefusedLine:
     try:
         document = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return RefusedLine(None, f"line {number} is no JSON: {error}")
     if not isinstance(document, dict):
         return RefusedLine(None, f"line {number} is no JSON object")
@@ -96,10 +98,7 @@ def _to_post(document: dict[str, Any], folder: Path, settings: Settings) -> Post
         fields["image_url"] = image
     else:
         fields["image_base64"] = base64.b64encode(_read_image(folder / image, settings))
-    context = {
-        "max_caption_chars": settings.max_caption_chars,
-        "allow_private": settings.fetch_allow_private,
-    }
+    context = context_of(settings)
     return Post(Path(image).name, SubmissionIn.model_validate(fields, context=context), label)
 
 
@@ -160,13 +159,19 @@ class Client:
                 for post, accepted in zip(batch, answer["submissions"], strict=True)
             ]
 
-    def wait(self, ids: Sequence[str], on_done: Callable[[dict[str, Any]], None]) -> None:
-        """Wait for the verdicts of `ids`; tells the status of each as it is done."""
+    def wait(
+        self,
+        ids: Sequence[str],
+        on_done: Callable[[dict[str, Any]], None],
+        *,
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Wait for the verdicts of `ids` while `go_on` says so; tells each status once done."""
         pending = list(dict.fromkeys(ids))
-        while pending:
+        while pending and go_on():
             done = set()
-            for start in range(0, min(len(pending), 4 * MAX_ITEMS), MAX_ITEMS):
-                for status in self._statuses(pending[start : start + MAX_ITEMS]):
+            for start in range(0, min(len(pending), 10 * _ASK_AT_ONCE), _ASK_AT_ONCE):
+                for status in self._statuses(pending[start : start + _ASK_AT_ONCE]):
                     if status["verdict"] is not None:
                         done.add(status["id"])
                         on_done(status)

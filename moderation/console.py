@@ -14,9 +14,14 @@ from moderation.results import REFUSED, Result, Truth
 from moderation.types import Outcome
 
 # People read standard error while tools read standard output.
-people = Console(stderr=True, highlight=False)
+people = Console(stderr=True, highlight=False, markup=False)
 
 _STYLES = {Outcome.PASS: "green", Outcome.FLAG: "red", Outcome.UNSCORABLE: "yellow"}
+
+
+def printable(text: str) -> str:
+    """Text of strangers without what could steer a terminal."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def print_document(document: Any) -> None:
@@ -51,8 +56,8 @@ def results_table(results: Sequence[Result], *, most: int) -> Table:
         style = _STYLES.get(Outcome(result.outcome), "") if result.outcome in _STYLES else "dim"
         score = "" if result.score is None else f"{result.score:.3f}"
         table.add_row(
-            Text(result.name or ""),
-            Text(result.caption or result.reason or ""),
+            Text(printable(result.name or "")),
+            Text(printable(result.caption or result.reason or "")),
             score,
             Text(result.outcome, style=style),
             Text(result.label or "", style="" if _is_right(result) else "bold red"),
@@ -74,7 +79,7 @@ def show_summary(results: Sequence[Result], truth: Truth | None, *, seconds: flo
     people.print(f"{len(results)} posts in {seconds:.1f} s: {told}.")
     for result in results:
         if result.outcome == REFUSED:
-            people.print(Text(f"  refused: {result.reason}", style="yellow"))
+            people.print(Text(printable(f"  refused: {result.reason}"), style="yellow"))
     if truth is not None:
         people.print(
             f"Against the truth (n = {truth.n}): accuracy {_percent(truth.accuracy)}, "

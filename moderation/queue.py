@@ -1,14 +1,19 @@
 """The Redis queue: Celery messages of up to 256 submission ids, sent by name."""
 
+import base64
 import datetime as dt
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
+from kombu.utils.url import parse_url
+from redis.client import Pipeline
 from uuid_utils.compat import uuid7
 
 from moderation.errors import ServiceUnavailable
@@ -20,6 +25,9 @@ MAX_ITEMS = 256
 # Above the longest time a message can take, as the broker would hand it out twice (celery 5935).
 VISIBILITY_TIMEOUT_S = 3600
 _TAIL_CHUNK = 64
+# Where kombu's Redis transport keeps what consumers have taken and not acknowledged.
+_UNACKED, _UNACKED_INDEX = "unacked", "unacked_index"
+_MAX_ID_CHARS = 200
 
 
 def celery_app(redis_url: str) -> Celery:
@@ -49,9 +57,38 @@ def broker_url(redis_url: str) -> str:
     return redis_url.replace("unix://", "redis+socket://", 1)
 
 
+def storable_id(message_id: object) -> str:
+    """A message's id as PostgreSQL can store it: senders may have put anything there."""
+    message_id = str(message_id)
+    if message_id.isascii() and message_id.isprintable() and len(message_id) <= _MAX_ID_CHARS:
+        return message_id
+    return hashlib.sha256(message_id.encode(errors="replace")).hexdigest()
+
+
+def sent_at(message_id: str) -> dt.datetime | None:
+    """When one of our messages was sent, which its id tells; None for any other id."""
+    try:
+        id_ = UUID(message_id)
+        if id_.version != 7:
+            return None
+        # RFC 9562: the first 48 bits of a UUIDv7 are Unix time in milliseconds.
+        return dt.datetime.fromtimestamp((id_.int >> 80) / 1000, tz=dt.UTC)
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        return None
+
+
 def new_message_id() -> str:
     """A UUIDv7: ids of our messages order by the time they were made."""
     return str(uuid7())
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A message that a worker has taken; `is_packed` if it holds ids of stored submissions."""
+
+    tag: str
+    message_id: str
+    is_packed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,38 +129,93 @@ class QueueClient:
         while True:
             chunk = self.redis.lrange(QUEUE, start - _TAIL_CHUNK + 1, start)
             for raw in reversed(chunk):
-                sent = _sent_at(raw)
+                sent = sent_at(_id_of(raw))
                 if sent is not None:
                     return sent
             if len(chunk) < _TAIL_CHUNK:
                 return None
             start -= _TAIL_CHUNK
 
+    def taken(self) -> list[Taken]:
+        """The messages that some worker has taken and not finished, living or dead."""
+        return [
+            found
+            for tag, raw in self.redis.hscan_iter(_UNACKED)
+            if (found := _taken(tag.decode(), raw)) is not None
+        ]
+
+    def put_back(self, message: Taken) -> None:
+        """Make a taken message the next one to be taken; nothing if it was finished by now."""
+
+        def move(pipe: Pipeline) -> None:
+            raw = pipe.hget(_UNACKED, message.tag)
+            pipe.multi()
+            self._forget(pipe, message)
+            if raw is not None:
+                pipe.rpush(QUEUE, json.dumps(json.loads(raw)[0]))
+
+        self.redis.transaction(move, _UNACKED)
+
+    def drop(self, message: Taken) -> None:
+        """Forget a taken message whose submissions are sent again in other messages."""
+        with self.redis.pipeline() as pipe:
+            self._forget(pipe, message)
+            pipe.execute()
+
+    def _forget(self, pipe: Pipeline, message: Taken) -> None:
+        pipe.hdel(_UNACKED, message.tag)
+        pipe.zrem(_UNACKED_INDEX, message.tag)
+
     def ping(self) -> None:
         """Raise `redis.RedisError` when Redis does not answer."""
         self.redis.ping()
 
 
-def _sent_at(raw: bytes | str) -> dt.datetime | None:
-    """When one of our messages was sent; None for whatever else is in the queue."""
+def _id_of(raw: bytes | str) -> str:
+    """The id in a message's envelope; empty for whatever else is in the queue."""
     try:
-        id_ = UUID(json.loads(raw)["headers"]["id"])
-        if id_.version != 7:
+        return str(json.loads(raw)["headers"]["id"])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return ""
+
+
+def packed_ids(document: Any) -> list[UUID] | None:
+    """The ids in one of our own messages, or None for any other document."""
+    if not isinstance(document, dict) or set(document) != {"ids"}:
+        return None
+    try:
+        ids = [UUID(id_) for id_ in document["ids"]]
+    except (TypeError, ValueError, AttributeError):
+        return None
+    return ids if len(ids) <= MAX_ITEMS else None
+
+
+def _taken(tag: str, raw: bytes | str) -> Taken | None:
+    """Read an entry of kombu's hash; None for other queues on this Redis and for garbage."""
+    try:
+        envelope, _, routing_key = json.loads(raw)
+        if routing_key != QUEUE:
             return None
-        # RFC 9562: the first 48 bits of a UUIDv7 are Unix time in milliseconds.
-        return dt.datetime.fromtimestamp((id_.int >> 80) / 1000, tz=dt.UTC)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        arguments = json.loads(base64.b64decode(envelope["body"]))[0]
+        is_packed = len(arguments) == 1 and packed_ids(arguments[0]) is not None
+        return Taken(tag, storable_id(str(envelope["headers"]["id"])), is_packed)
+    except (KeyError, TypeError, ValueError, IndexError, RecursionError):
         return None
 
 
 def connect(redis_url: str) -> QueueClient:
     """A client whose waits are bounded, so that a dead Redis is noticed."""
     try:
+        if not redis_url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("unknown scheme")
+        parse_url(broker_url(redis_url))
         client = redis.Redis.from_url(
             redis_url, socket_timeout=10, socket_connect_timeout=3, health_check_interval=30
         )
-    except ValueError as error:
+    except ValueError:
+        # Without its cause, which would show a part of the password.
         raise ServiceUnavailable(
-            "CAPTIONGUARD_REDIS_URL must look like redis://:password@host:6379/0."
-        ) from error
+            "CAPTIONGUARD_REDIS_URL must look like redis://:password@host:6379/0; signs such as / "
+            "and @ in a password are written as %2F and %40."
+        ) from None
     return QueueClient(celery_app(redis_url), client)

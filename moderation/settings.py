@@ -5,9 +5,9 @@ them, and a test holds the two together.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from moderation.errors import SetupError
@@ -102,6 +102,15 @@ class Settings(BaseSettings):
     )
     retry_base_s: PositiveFloat = Field(2.0, description="first wait before a try, then doubling")
 
+    @model_validator(mode="after")
+    def _leases_outlast_beats(self) -> Self:
+        if 2 * self.beat_s > min(self.lease_s, self.lost_after_s):
+            raise ValueError(
+                "CAPTIONGUARD_BEAT_S must be at most half of CAPTIONGUARD_LEASE_S and of "
+                "CAPTIONGUARD_LOST_AFTER_S, or work under way is taken for lost"
+            )
+        return self
+
 
 def load_settings() -> Settings:
     """Read the environment; `SetupError` names each variable that is wrong."""
@@ -109,6 +118,7 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         problems = "; ".join(
-            f"CAPTIONGUARD_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()
+            f"CAPTIONGUARD_{str(e['loc'][0]).upper()}: {e['msg']}" if e["loc"] else e["msg"]
+            for e in error.errors()
         )
         raise SetupError(f"The environment's settings are wrong. {problems}") from error

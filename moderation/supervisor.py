@@ -74,13 +74,13 @@ class _Child:
                 stderr=log_file,
                 # Ctrl-C reaches the supervisor alone, which stops the roles in order.
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         self._started_s = time.monotonic()
         self.restarts += 1
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask the kernel to end this child when the supervisor is gone, however it went."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -92,7 +92,7 @@ class Supervisor:
     def __init__(
         self, roles: Sequence[Role], *, environment: Mapping[str, str], log_dir: Path
     ) -> None:
-        log_dir.mkdir(parents=True, exist_ok=True)
+        log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._children = [_Child(role, environment, log_dir / f"{role.name}.log") for role in roles]
 
     def tend(self) -> None:

@@ -1,6 +1,7 @@
 """From a cosine to a verdict. Pure: the same score and calibration say the same forever."""
 
 import math
+from typing import Any
 
 from moderation.types import Calibration, Outcome, PairScore, Reason, Verdict
 
@@ -29,6 +30,21 @@ def decide(pair: PairScore, calibration: Calibration) -> Verdict:
         score=score,
         notes=pair.notes,
     )
+
+
+def to_document(verdict: Verdict) -> dict[str, Any]:
+    """The verdict as tools read it, wherever it is shown."""
+    return {
+        "outcome": verdict.outcome.value,
+        "reason": verdict.reason.value if verdict.reason else None,
+        "detail": verdict.detail,
+        "cosine": verdict.cosine,
+        "score": verdict.score,
+        "threshold": verdict.threshold,
+        "calibration_version": verdict.calibration_version,
+        "model": verdict.model,
+        "notes": [note.value for note in verdict.notes],
+    }
 
 
 def unscorable(reason: Reason, detail: str, calibration: Calibration) -> Verdict:

@@ -12,7 +12,7 @@ import numpy as np
 
 from moderation.captions import caption_fault
 from moderation.client import Post, RefusedLine, read_posts
-from moderation.errors import InputRefused, Unscorable
+from moderation.errors import InputRefused, TemporaryFault, Unscorable
 from moderation.media.decode import DecoderPool
 from moderation.media.fetch import Fetcher
 from moderation.settings import Settings
@@ -60,7 +60,10 @@ def read_pairs(path: Path, settings: Settings, *, need_labels: bool) -> list[Pai
                     f"{path}: line {line.line} has no label; give each line a label, match or "
                     "mismatch, or use --cold-start for unlabelled pairs"
                 )
-            data = _image(line, fetcher)
+            try:
+                data = _image(line, fetcher)
+            except (Unscorable, TemporaryFault) as error:
+                raise InputRefused(f"{path}: line {line.line}: {error.detail}") from error
             name = hashlib.sha256(data).hexdigest()
             pairs.append(Pair(name, data, line.submission.caption, line.label != "mismatch"))
     finally:

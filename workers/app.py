@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 from celery import Celery, Task, bootsteps, signals
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, Reject
 from celery.worker import state
 from sqlalchemy.exc import SQLAlchemyError
 from uuid_utils.compat import uuid7
@@ -18,7 +18,7 @@ from moderation import addresses
 from moderation.errors import CaptionguardError
 from moderation.logs import configure_logging
 from moderation.metrics import serve_metrics
-from moderation.queue import SCORE_TASK, celery_app
+from moderation.queue import SCORE_TASK, celery_app, packed_ids, storable_id
 from moderation.settings import Settings, load_settings
 from moderation.store import database, workers
 from moderation.store.workers import WorkerInfo
@@ -27,6 +27,8 @@ from workers.runtime import Runtime, open_scorer
 from workers.score import handle_message
 
 log = structlog.get_logger()
+
+_PUT_BACK_AFTER_S = 2.0
 
 
 class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no types
@@ -93,13 +95,23 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
         while not self._stopping.wait(self._services.settings.beat_s):
             try:
                 self._beat()
-            except SQLAlchemyError as error:
+            except Exception as error:
+                # Whatever it is: a worker without beats is taken for dead while it works.
                 log.warning("beat_failed", error=type(error).__name__)
 
     def _beat(self) -> None:
-        holding = [request.id for request in tuple(state.reserved_requests)]
+        holding = [storable_id(request.id) for request in _reserved_requests()]
         with self._services.database.begin() as connection:
             workers.beat(connection, self._info, holding)
+
+
+def _reserved_requests() -> list[Any]:
+    while True:
+        try:
+            return list(state.reserved_requests)
+        except RuntimeError:
+            # Celery's other threads change this set while it is copied.
+            continue
 
 
 def create_worker_app(settings: Settings) -> Celery:
@@ -122,13 +134,28 @@ def create_worker_app(settings: Settings) -> Celery:
     return app
 
 
-def score(task: Task, document: Any) -> None:
-    """The task `captionguard.score`."""
+def score(task: Task, *arguments: Any, **options: Any) -> None:
+    """The task `captionguard.score`, of one argument; whatever else it is given is kept as refused.
+
+    A message whose rows could not be stored goes back to Redis: nothing else has it.
+    """
     runtime: Runtime = task.app.captionguard_runtime
     if runtime.stopping.is_set():
-        # Unfinished and held by nobody, it is sent again within seconds.
+        # The consumer is closed by now, so that this acknowledges nothing: held by nobody, the
+        # message is put back or its submissions are sent again within seconds.
         raise Ignore
-    handle_message(runtime, document, message_id=task.request.id)
+    is_one = len(arguments) == 1 and not options
+    document = arguments[0] if is_one else {"arguments": arguments, "options": options}
+    try:
+        handle_message(runtime, document, message_id=storable_id(task.request.id))
+    except Exception as error:
+        log.error("message_failed", message_id=task.request.id, error=type(error).__name__)
+        if packed_ids(document) is not None:
+            # Its rows are in PostgreSQL, and the reconciler sends them again.
+            raise Ignore from error
+        # Not at once, or a fault that lasts would keep this worker spinning.
+        runtime.stopping.wait(_PUT_BACK_AFTER_S)
+        raise Reject(requeue=True) from error
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator] # Celery has no types

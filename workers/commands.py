@@ -61,6 +61,8 @@ def score(
     from workers.single import score_once
 
     settings = load_settings()
+    if image.stat().st_size > settings.max_image_bytes:
+        raise InputRefused(f"{image} has more than {settings.max_image_bytes} bytes")
     try:
         document = score_once(settings, image.read_bytes(), caption)
     except TemporaryFault as error:

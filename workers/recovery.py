@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 5.0
-# Long enough for a failover; then the message is given up and the reconciler sends it again.
+# Long enough for a failover; then the message goes back or is sent again.
 _GIVE_UP_S = 120.0
 
 

@@ -12,9 +12,10 @@ from uuid import UUID
 
 import structlog
 
-from moderation.captions import caption_fault
+from moderation.captions import NO_WORD, caption_fault
 from moderation.errors import TemporaryFault, Unscorable
-from moderation.intake import parse_message
+from moderation.intake import context_of, parse_message
+from moderation.queue import packed_ids
 from moderation.store import refused, submissions
 from moderation.types import Image, PairScore, Reason, Submission, Verdict
 from moderation.verdict import decide, unscorable
@@ -43,7 +44,7 @@ def handle_message(runtime: Runtime, document: Any, *, message_id: str) -> None:
     The document is `{"ids": […]}` from the API and the reconciler, or what a platform
     would post to the API. Verdicts are stored in batches while later ones are made.
     """
-    ids = _ids_of(document)
+    ids = packed_ids(document)
     if ids is None:
         ids = _take_in(runtime, document, message_id)
     claimed = until_database_answers(lambda: _claim(runtime, ids, message_id))
@@ -68,26 +69,12 @@ def handle_message(runtime: Runtime, document: Any, *, message_id: str) -> None:
             _tell(runtime, journey, is_first=journey.submission.id in first)
 
 
-def _ids_of(document: Any) -> list[UUID] | None:
-    """The ids of one of our own messages, or None for any other document."""
-    if not isinstance(document, dict) or set(document) != {"ids"}:
-        return None
-    try:
-        return [UUID(id_) for id_ in document["ids"]]
-    except (TypeError, ValueError, AttributeError):
-        return None
-
-
 def _take_in(runtime: Runtime, document: Any, message_id: str) -> list[UUID]:
     """Make the rows of submissions that a platform sent without the API."""
-    settings = runtime.services.settings
     taken, wrong = parse_message(
         document,
         message_id=message_id,
-        context={
-            "max_caption_chars": settings.max_caption_chars,
-            "allow_private": settings.fetch_allow_private,
-        },
+        context=context_of(runtime.services.settings),
     )
 
     def store() -> list[submissions.Accepted]:
@@ -131,7 +118,7 @@ def _prepare(runtime: Runtime, journey: _Journey) -> "Future[PairScore]":
     if deaths >= settings.max_attempts:
         raise Unscorable(Reason.SCORING_FAILED, f"{deaths} workers died while they had it")
     if fault := caption_fault(submission.caption):
-        raise Unscorable(fault, "the caption has no word that could match the image")
+        raise Unscorable(fault, NO_WORD)
     data = _timed(runtime, journey, "fetch", lambda: _fetch(runtime, submission))
     image: Image = _timed(runtime, journey, "decode", lambda: runtime.scorer.decoder.decode(data))
     return runtime.scorer.engine.submit(image, submission.caption)

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from moderation.captions import caption_fault
+from moderation.captions import NO_WORD, caption_fault
 from moderation.errors import Unscorable
 from moderation.metrics import Metrics
 from moderation.settings import Settings
 from moderation.types import Verdict
-from moderation.verdict import decide, unscorable
+from moderation.verdict import decide, to_document, unscorable
 from workers.runtime import Scorer, open_scorer
 
 
@@ -19,24 +19,12 @@ def score_once(settings: Settings, data: bytes, caption: str) -> dict[str, Any]:
         verdict = _judge(scorer, data, caption)
     finally:
         scorer.close()
-    return {
-        "external_id": None,
-        "id": None,
-        "outcome": verdict.outcome.value,
-        "reason": verdict.reason.value if verdict.reason else None,
-        "detail": verdict.detail,
-        "cosine": verdict.cosine,
-        "score": verdict.score,
-        "threshold": verdict.threshold,
-        "calibration_version": verdict.calibration_version,
-        "model": verdict.model,
-        "notes": [note.value for note in verdict.notes],
-    }
+    return {"external_id": None, "id": None, **to_document(verdict)}
 
 
 def _judge(scorer: Scorer, data: bytes, caption: str) -> Verdict:
     if fault := caption_fault(caption):
-        return unscorable(fault, "the caption has no word to match", scorer.calibration)
+        return unscorable(fault, NO_WORD, scorer.calibration)
     try:
         image = scorer.decoder.decode(data)
     except Unscorable as error:

@@ -2,8 +2,9 @@
 
 import datetime as dt
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from threading import Event
+from typing import Generic, TypeVar
 
 import redis
 import structlog
@@ -11,20 +12,22 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from moderation.errors import ServiceUnavailable
-from moderation.queue import MAX_ITEMS, new_message_id
+from moderation.queue import MAX_ITEMS, Taken, new_message_id
 from moderation.store import lost, workers
 from moderation.wiring import Services
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 _EVERY_S = 1.0
-_LOOK_AT_MESSAGES = 500
+_LOOK_AT_MESSAGES = 20_000
 _FORGET_WORKERS_AFTER_S = 24 * 3600.0
-# Rows are stamped by one clock and messages by others; what is nearer counts as waiting.
-_CLOCK_MARGIN = dt.timedelta(seconds=2)
+# Messages are stamped by the clocks of their senders; what is nearer counts as waiting.
+_CLOCK_MARGIN = dt.timedelta(seconds=5)
 # What a worker died with is sent again in smaller messages each time, so that one
 # submission that kills workers takes ever fewer along.
-_ITEMS_BY_LOSSES = (MAX_ITEMS, 16, 1)
+_ITEMS_BY_LOSSES = (16, 1)
 _LOCK = 724083116
 
 
@@ -36,7 +39,10 @@ class Reconciler:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._missed_since: dict[str, float] = {}
+        # A message between Redis and a worker's next beat is seen nowhere for a moment.
+        patience_s = services.settings.lost_after_s
+        self._missed_too_long: _Patience[lost.Unfinished] = _Patience(patience_s)
+        self._taken_too_long: _Patience[Taken] = _Patience(patience_s)
 
     def run_once(self) -> int:
         """One pass; returns how many submissions were sent again."""
@@ -49,7 +55,8 @@ class Reconciler:
             if not locked:
                 return 0
             try:
-                # First, so that nothing is taken over while Redis does not answer.
+                # Redis first, so that nothing is taken over while it does not answer.
+                self._put_back(connection)
                 oldest = self._services.queue.oldest_waiting_since()
                 return self._send_due(connection) + self._send_lost(connection, oldest)
             finally:
@@ -69,6 +76,20 @@ class Reconciler:
             self._services.metrics.sent_again.labels("wait_over").inc(len(ids))
             sent += len(ids)
 
+    def _put_back(self, connection: Connection) -> None:
+        """Messages that dead workers took: Redis itself gives them back only after an hour."""
+        held = workers.held(connection, lease_s=self._services.settings.lease_s)
+        connection.rollback()
+        taken = [m for m in self._services.queue.taken() if m.message_id not in held]
+        for message in self._taken_too_long.seen([m.tag for m in taken], taken):
+            if message.is_packed:
+                # Its rows are sent again below, in messages that a bad one cannot spoil.
+                self._services.queue.drop(message)
+            else:
+                self._services.queue.put_back(message)
+                self._services.metrics.sent_again.labels("lost").inc()
+                log.warning("put_back", message_id=message.message_id)
+
     def _send_lost(self, connection: Connection, oldest: dt.datetime | None) -> int:
         missing = lost.unheld(
             connection,
@@ -77,36 +98,53 @@ class Reconciler:
             limit=_LOOK_AT_MESSAGES,
         )
         connection.rollback()
-        now_s = time.monotonic()
-        # A message between Redis and a worker's next beat is seen nowhere for a moment.
-        self._missed_since = {
-            message.message_id: self._missed_since.get(message.message_id, now_s)
-            for message in missing
-        }
-        sent = 0
-        for message in missing:
-            missed_s = now_s - self._missed_since[message.message_id]
-            if missed_s >= self._services.settings.lost_after_s:
-                sent += self._send_again(connection, message)
+        found = self._missed_too_long.seen([m.message_id for m in missing], missing)
+        # What no worker has died with is packed anew: a queue of single posts comes back fast.
+        sent = self._send_again(connection, [m for m in found if m.losses == 0], MAX_ITEMS)
+        for message in found:
+            if message.losses > 0:
+                at_most = _ITEMS_BY_LOSSES[min(message.losses, len(_ITEMS_BY_LOSSES)) - 1]
+                sent += self._send_again(connection, [message], at_most)
         return sent
 
-    def _send_again(self, connection: Connection, message: lost.Unfinished) -> int:
+    def _send_again(
+        self, connection: Connection, messages: Sequence[lost.Unfinished], at_most: int
+    ) -> int:
         sent = 0
-        at_most = _ITEMS_BY_LOSSES[min(message.losses, len(_ITEMS_BY_LOSSES) - 1)]
-        while True:
+        while messages:
             new_id = new_message_id()
             ids = lost.take_over(
-                connection, lost=message.message_id, new_message_id=new_id, limit=at_most
+                connection,
+                lost=[message.message_id for message in messages],
+                new_message_id=new_id,
+                limit=at_most,
             )
             connection.commit()
             if not ids:
-                return sent
+                break
             self._services.queue.send(ids, message_id=new_id)
             self._services.metrics.sent_again.labels("lost").inc(len(ids))
-            log.warning(
-                "sent_again", lost_message=message.message_id, message_id=new_id, items=len(ids)
-            )
+            log.warning("sent_again", message_id=new_id, items=len(ids))
             sent += len(ids)
+        return sent
+
+
+class _Patience(Generic[T]):
+    """Tells what has been seen in every look for a while."""
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._first_seen_s: dict[str, float] = {}
+
+    def seen(self, names: Sequence[str], things: Sequence[T]) -> list[T]:
+        """Those of the things seen now that were there for long enough."""
+        now_s = time.monotonic()
+        self._first_seen_s = {name: self._first_seen_s.get(name, now_s) for name in names}
+        return [
+            thing
+            for name, thing in zip(names, things, strict=True)
+            if now_s - self._first_seen_s[name] >= self._patience_s
+        ]
 
 
 def run_scheduler(services: Services, stop: Event, *, metrics_url: str) -> None:
@@ -122,6 +160,9 @@ def run_scheduler(services: Services, stop: Event, *, metrics_url: str) -> None:
                     workers.forget(connection, silent_s=_FORGET_WORKERS_AFTER_S)
         except (SQLAlchemyError, redis.RedisError, ServiceUnavailable) as error:
             log.warning("upkeep_failed", error=type(error).__name__)
+        except Exception:
+            # Whatever it is, one bad message must not end the upkeep of all others.
+            log.exception("upkeep_broken")
 
 
 def _every(period_s: float) -> Iterator[bool]:

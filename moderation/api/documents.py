@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from moderation.store.submissions import Accepted, Status
 from moderation.types import Verdict
+from moderation.verdict import to_document
 
 
 class AcceptedOut(BaseModel):
@@ -51,18 +52,7 @@ class VerdictOut(BaseModel):
     @classmethod
     def of(cls, verdict: Verdict, decided_at: datetime) -> "VerdictOut":
         """The document of one verdict."""
-        return cls(
-            outcome=verdict.outcome.value,
-            reason=verdict.reason.value if verdict.reason else None,
-            detail=verdict.detail,
-            cosine=verdict.cosine,
-            score=verdict.score,
-            threshold=verdict.threshold,
-            calibration_version=verdict.calibration_version,
-            model=verdict.model,
-            notes=[note.value for note in verdict.notes],
-            decided_at=decided_at,
-        )
+        return cls(**to_document(verdict), decided_at=decided_at)
 
 
 class StatusOut(BaseModel):

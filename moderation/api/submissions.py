@@ -1,6 +1,7 @@
 """`/v1/submissions`: hand submissions in, one or up to 256 at a time, and read verdicts."""
 
 import asyncio
+import base64
 import time
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
@@ -17,7 +18,7 @@ from moderation.api.auth import PlatformDep, ServicesDep
 from moderation.api.documents import AcceptedBatchOut, AcceptedOut, StatusesOut, StatusOut
 from moderation.api.room import RETRY_AFTER_S, RoomDep
 from moderation.errors import InputRefused, TemporaryFault
-from moderation.intake import BatchIn, SubmissionIn
+from moderation.intake import BatchIn, SubmissionIn, context_of
 from moderation.queue import MAX_ITEMS
 from moderation.store import submissions
 from moderation.store.submissions import Accepted, Status
@@ -69,7 +70,7 @@ async def submit(
 ) -> AcceptedOut:
     """Hand in one submission, as JSON or as a multipart upload with a file `image`."""
     await room.check()
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         item = await _from_form(request, services)
     else:
         item = _parse(SubmissionIn, await request.body(), services)
@@ -148,16 +149,9 @@ async def _accept(
         ) from error
 
 
-def _context(services: Services) -> dict[str, object]:
-    return {
-        "max_caption_chars": services.settings.max_caption_chars,
-        "allow_private": services.settings.fetch_allow_private,
-    }
-
-
 def _parse(model: type[M], body: bytes, services: Services) -> M:
     try:
-        return model.model_validate_json(body, context=_context(services))
+        return model.model_validate_json(body, context=context_of(services.settings))
     except ValidationError as error:
         raise _refusal(error) from error
 
@@ -169,15 +163,18 @@ async def _from_form(request: Request, services: Services) -> SubmissionIn:
             raise RequestValidationError(
                 [{"type": "missing", "loc": ("body", "image"), "msg": "a file is required"}]
             )
-        data = await image.read()
-        fields = {name: value for name, value in form.items() if name != "image"}
+        names = [name for name, _ in form.multi_items()]
+        for name in names:
+            if names.count(name) > 1:
+                raise RequestValidationError(
+                    [{"type": "value_error", "loc": ("body", name), "msg": "given more than once"}]
+                )
+        fields = {**form, "image_base64": base64.b64encode(await image.read())}
+        del fields["image"]
     try:
-        item = SubmissionIn.model_validate(
-            {**fields, "image_blob": "0" * 64}, context=_context(services)
-        )
+        return SubmissionIn.model_validate(fields, context=context_of(services.settings))
     except ValidationError as error:
         raise _refusal(error) from error
-    return item.model_copy(update={"image_blob": None, "image_base64": data})
 
 
 def _refusal(error: ValidationError) -> RequestValidationError:

@@ -14,6 +14,8 @@ from moderation.settings import Settings
 
 _TABLE_ROWS = 24
 _SEND_AT_ONCE = 16
+# Without a single verdict for so long, something is broken for good.
+_PATIENCE_S = 120.0
 
 
 def run_demo(
@@ -26,9 +28,9 @@ def run_demo(
     with Machine(settings) as machine:
         if not quiet:
             people.print(f"Starting PostgreSQL, Redis, API, worker on {settings.data_dir} …")
-        machine.wait_until_ready(lambda step: None if quiet else people.print(f"  {step}"))
+        machine.wait_until_ready(lambda step: None if quiet else people.print(f"  {step}"), stop)
         started_s = time.monotonic()
-        results = _judge(settings, n, seed, quiet=quiet)
+        results = _judge(settings, machine, n, seed, stop=stop, quiet=quiet)
         seconds = time.monotonic() - started_s
         if not quiet:
             people.print(results_table(results, most=_TABLE_ROWS))
@@ -36,7 +38,7 @@ def run_demo(
                 people.print(f"… and {len(results) - _TABLE_ROWS} more.")
             show_summary(results, truth_of(results), seconds=seconds)
             machine.show_addresses(people)
-        if not once:
+        if not once and not stop.is_set():
             if not quiet:
                 people.print("Everything stays up. Ctrl-C stops it.")
             while not stop.wait(0.5):
@@ -59,19 +61,31 @@ def _posts(n: int, seed: int) -> Iterator[Post]:
         )
 
 
-def _judge(settings: Settings, n: int, seed: int, *, quiet: bool) -> list[Result]:
+def _judge(
+    settings: Settings, machine: Machine, n: int, seed: int, *, stop: Event, quiet: bool
+) -> list[Result]:
     sent: list[Sent] = []
     statuses = {}
+    deadline_s = time.monotonic() + _PATIENCE_S
+
+    def go_on() -> bool:
+        machine.tend()
+        return not stop.is_set() and time.monotonic() < deadline_s
+
     with Client(settings) as client, progress(quiet) as bar:
         sending = bar.add_task("posts sent", total=n)
         judging = bar.add_task("verdicts", total=n)
 
         def note(status: dict[str, object]) -> None:
+            nonlocal deadline_s
+            deadline_s = time.monotonic() + _PATIENCE_S
             statuses[status["id"]] = status
             bar.advance(judging)
 
         for batch in client.send(_posts(n, seed), at_once=_SEND_AT_ONCE):
             sent.extend(batch)
             bar.advance(sending, len(batch))
-        client.wait([post.id for post in sent], note)
+            if not go_on():
+                break
+        client.wait([post.id for post in sent], note, go_on=go_on)
     return [result_of(post, statuses.get(post.id)) for post in sent]

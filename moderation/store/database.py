@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from moderation.errors import ServiceUnavailable
+
+# Alembic reads its options with configparser, to which a % means something.
+_SCRIPTS = str(Path(__file__).parent / "migrations").replace("%", "%%")
 
 
 def connect(url: str, *, pool_size: int = 10) -> Engine:
@@ -17,19 +21,27 @@ def connect(url: str, *, pool_size: int = 10) -> Engine:
         raise ServiceUnavailable(
             "CAPTIONGUARD_DATABASE_URL must look like postgresql://user:password@host/name."
         )
-    return create_engine(
-        f"postgresql+psycopg://{rest}",
-        pool_size=pool_size,
-        max_overflow=pool_size,
-        pool_pre_ping=True,
-        connect_args={"connect_timeout": 5, "application_name": "captionguard"},
-    )
+    try:
+        return create_engine(
+            f"postgresql+psycopg://{rest}",
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=True,
+            # Captions and signed URLs are parameters, and errors are logged.
+            hide_parameters=True,
+            connect_args={"connect_timeout": 5, "application_name": "captionguard"},
+        )
+    except (ValueError, ArgumentError) as error:
+        raise ServiceUnavailable(
+            "CAPTIONGUARD_DATABASE_URL cannot be read; signs such as / and @ in a password are "
+            "written as %2F and %40."
+        ) from error
 
 
 def migrate(database: Engine) -> None:
     """Bring the tables to this version; several processes may call it at once."""
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", _SCRIPTS)
     try:
         with database.begin() as connection:
             # One at a time: Alembic itself takes no lock. The number is ours alone.
@@ -43,7 +55,11 @@ def migrate(database: Engine) -> None:
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether a database error may pass by itself: a lost connection, a restart, a deadlock."""
-    return isinstance(error, OperationalError) or (
-        isinstance(error, DBAPIError) and error.connection_invalidated
+    """Whether a database error may pass: a lost connection, a restart, a deadlock, a failover."""
+    if not isinstance(error, DBAPIError):
+        return False
+    return (
+        isinstance(error, OperationalError)
+        or error.connection_invalidated
+        or isinstance(error.orig, psycopg.errors.ReadOnlySqlTransaction)
     )

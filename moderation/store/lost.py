@@ -1,11 +1,13 @@
 """Which messages are lost: those that no queue and no living worker has."""
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import Connection, Select, func, select, text, update
 
+from moderation.queue import sent_at
 from moderation.store.tables import submissions
 
 
@@ -50,8 +52,10 @@ def unheld(
     return [Unfinished(row.message_id, row.losses) for row in rows]
 
 
-def take_over(connection: Connection, *, lost: str, new_message_id: str, limit: int) -> list[UUID]:
-    """Move up to `limit` submissions of a lost message to a new message; their ids.
+def take_over(
+    connection: Connection, *, lost: Sequence[str], new_message_id: str, limit: int
+) -> list[UUID]:
+    """Move up to `limit` submissions of lost messages to a new message; their ids.
 
     What a slow holder of the old message still does is harmless: it can claim nothing
     more, and the first verdict wins.
@@ -59,7 +63,7 @@ def take_over(connection: Connection, *, lost: str, new_message_id: str, limit: 
     return _move(
         connection,
         select(submissions.c.id)
-        .where(submissions.c.message_id == lost, submissions.c.done_at.is_(None))
+        .where(submissions.c.message_id.in_(lost), submissions.c.done_at.is_(None))
         .where(submissions.c.retry_at.is_(None)),
         new_message_id,
         limit,
@@ -86,7 +90,12 @@ def _move(
         connection.execute(
             update(submissions)
             .where(submissions.c.id.in_(rows.scalar_subquery()))
-            .values(message_id=message_id, sent_at=func.now(), lease_worker=None, retry_at=None)
+            .values(
+                message_id=message_id,
+                sent_at=sent_at(message_id) or func.now(),
+                lease_worker=None,
+                retry_at=None,
+            )
             .returning(submissions.c.id)
         ).scalars()
     )

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, RowMapping, and_, exists, func, select, text,
 from sqlalchemy.dialects.postgresql import insert
 from uuid_utils.compat import uuid7
 
+from moderation.queue import sent_at
 from moderation.store.tables import submissions, verdicts, workers
 from moderation.types import ImageRef, NewSubmission, Note, Outcome, Reason, Submission, Verdict
 
@@ -84,6 +85,8 @@ def _new_row(item: NewSubmission, message_id: str) -> dict[str, Any]:
         "image_blob": item.image.blob,
         "image_url": item.image.url,
         "message_id": message_id,
+        # By the clock that the message carries: the two are compared.
+        "sent_at": sent_at(message_id) or dt.datetime.now(dt.UTC),
     }
 
 

@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from moderation.store.tables import submissions, verdicts
 from moderation.types import Verdict
+from moderation.verdict import to_document
 
 
 def record(connection: Connection, batch: Sequence[tuple[UUID, Verdict]]) -> set[UUID]:
@@ -29,15 +30,4 @@ def record(connection: Connection, batch: Sequence[tuple[UUID, Verdict]]) -> set
 
 
 def _row(id_: UUID, verdict: Verdict) -> dict[str, object]:
-    return {
-        "submission_id": id_,
-        "outcome": verdict.outcome.value,
-        "reason": verdict.reason.value if verdict.reason else None,
-        "detail": verdict.detail,
-        "cosine": verdict.cosine,
-        "score": verdict.score,
-        "threshold": verdict.threshold,
-        "calibration_version": verdict.calibration_version,
-        "model": verdict.model,
-        "notes": [note.value for note in verdict.notes],
-    }
+    return {"submission_id": id_, **to_document(verdict)}

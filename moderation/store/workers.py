@@ -61,6 +61,16 @@ def living(connection: Connection, *, lease_s: float) -> list[WorkerInfo]:
     ]
 
 
+def held(connection: Connection, *, lease_s: float) -> set[str]:
+    """The ids of the messages that living workers hold."""
+    rows = connection.execute(
+        select(func.unnest(workers.c.holding)).where(
+            workers.c.beat_at > func.now() - dt.timedelta(seconds=lease_s)
+        )
+    )
+    return set(rows.scalars())
+
+
 def forget(connection: Connection, *, silent_s: float) -> int:
     """Drop workers silent for so long; their leases are as dead as they are."""
     return connection.execute(
