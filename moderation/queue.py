@@ -60,7 +60,7 @@ def broker_url(redis_url: str) -> str:
 def storable_id(message_id: object) -> str:
     """A message's id as PostgreSQL can store it: senders may have put anything there."""
     message_id = str(message_id)
-    if message_id.isascii() and message_id.isprintable() and len(message_id) <= _MAX_ID_CHARS:
+    if 0 < len(message_id) <= _MAX_ID_CHARS and message_id.isascii() and message_id.isprintable():
         return message_id
     return hashlib.sha256(message_id.encode(errors="replace")).hexdigest()
 

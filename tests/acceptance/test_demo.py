@@ -2,9 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import psutil
+
+from tests.conftest import eventually
 
 
 def demo(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -48,3 +53,24 @@ def test_it_shows_people_a_table(tmp_path: Path) -> None:
     assert sum(line.startswith("scene-") for line in lines) == 12
     for told in ("accuracy", "precision", "recall", "/docs", "/metrics", "12 posts in"):
         assert told in done.stderr
+
+
+def test_ctrl_c_ends_it_in_the_middle(tmp_path: Path) -> None:
+    """An interrupt while posts are judged ends the demo and its processes, with status 1."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moderation", "demo", "--posts", "10000"],
+        env={
+            **os.environ,
+            "CAPTIONGUARD_DATA_DIR": str(tmp_path / "data"),
+            "CAPTIONGUARD_METRICS_PORT": "0",
+            "CAPTIONGUARD_SCHEDULER_METRICS_PORT": "0",
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    worker_log = tmp_path / "data" / "logs" / "worker.log"
+    eventually(lambda: worker_log.exists() and '"event": "submission"' in worker_log.read_text())
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 1
+    assert not any(child.is_running() and child.status() != "zombie" for child in children)

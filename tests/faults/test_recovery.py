@@ -3,6 +3,7 @@
 import base64
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import pytest
 import redis
 
 from moderation.demo.posts import stream
+from moderation.queue import QUEUE, celery_app
 from tests.conftest import Machine, eventually
 
 POSTS = 384
@@ -154,6 +156,70 @@ def test_a_redis_that_dies(machine: Machine) -> None:
     client = redis.Redis.from_url(machine.addresses["redis_url"])
     os.kill(int(client.info("server")["process_id"]), signal.SIGKILL)
     check_all_judged_once(machine, ids, within_s=90)
+
+
+def direct(machine: Machine, platform: str, messages: int, items: int, url: str) -> None:
+    """Send messages as a platform does, without the API."""
+    with celery_app(machine.addresses["redis_url"]) as app:
+        for message in range(messages):
+            submissions = [
+                {"caption": "a secret caption", "image_url": url, "external_id": f"{message}-{n}"}
+                for n in range(items)
+            ]
+            app.send_task(
+                "captionguard.score",
+                args=[{"platform": platform, "submissions": submissions}],
+                queue=QUEUE,
+            )
+
+
+def test_direct_messages_that_a_dead_worker_had_taken(machine: Machine) -> None:
+    """Messages without rows, taken and not begun, are put back when their worker is dead."""
+    client = redis.Redis.from_url(machine.addresses["redis_url"])
+    # A host that never answers, so that the worker holds as many messages as it may.
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.jpg?sign=secret"
+        direct(machine, "acme", messages=30, items=10, url=url)
+        eventually(lambda: int(client.hlen("unacked")) >= 16)
+        assert count(machine, "submissions") < 160, "some are taken and not begun"
+        os.kill(machine.worker_pid(), signal.SIGKILL)
+    eventually(lambda: count(machine, "submissions") == 300)
+    eventually(lambda: count(machine, "verdicts") == 300)
+    log = (machine.data_dir / "logs" / "worker.log").read_text()
+    assert "a secret caption" not in log
+    assert "sign=secret" not in log
+
+
+def test_direct_messages_while_nothing_can_be_written(machine: Machine) -> None:
+    """A database that only reads, as after a failover, costs time and no message."""
+    with machine.database.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("SET default_transaction_read_only = off")
+        connection.exec_driver_sql("ALTER SYSTEM SET default_transaction_read_only = on")
+        connection.exec_driver_sql("SELECT pg_reload_conf()")
+        direct(machine, "acme", messages=3, items=5, url="http://127.0.0.1:10009/a.jpg")
+        log = machine.data_dir / "logs" / "worker.log"
+        eventually(lambda: "database_retry" in log.read_text())
+        assert count(machine, "submissions") == 0
+        connection.exec_driver_sql("ALTER SYSTEM RESET default_transaction_read_only")
+        connection.exec_driver_sql("SELECT pg_reload_conf()")
+    eventually(lambda: count(machine, "verdicts") == 15)
+
+
+def test_a_killed_supervisor(tmp_path: Path) -> None:
+    """When `captionguard up` itself is killed, its roles and Redis end, and it can start again."""
+    killed = Machine(tmp_path / "data")
+    roles = psutil.Process(killed.process.pid).children(recursive=True)
+    submit(killed)
+    killed.process.kill()
+    killed.process.wait()
+    eventually(lambda: not any(lives(process) for process in roles))
+    again = Machine(tmp_path / "data")
+    try:
+        eventually(lambda: count(again, "verdicts") == POSTS)
+    finally:
+        again.stop()
+        killed.http.close()
+        killed.database.dispose()
 
 
 def test_every_role_is_started_again(machine: Machine) -> None:

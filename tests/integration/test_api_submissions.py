@@ -113,6 +113,18 @@ def test_multipart_upload(api: Api) -> None:
     assert api.services.blobs.get(row.image_blob) == b"bytes"
 
 
+def test_a_form_field_is_given_once(api: Api) -> None:
+    """A form that says two things about one field is refused with the field's name."""
+    answer = api.http.post(
+        "/v1/submissions",
+        files={"image": ("dog.jpg", b"bytes", "image/jpeg")},
+        data={"caption": ["a dog", "a cat"]},
+    )
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["body", "caption"]
+    assert rows(api) == []
+
+
 WRONG = [
     ("{", ["body", 0]),
     ("[]", ["body"]),

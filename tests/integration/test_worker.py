@@ -82,6 +82,7 @@ def test_refused_lines_are_reported_in_their_places(machine: Machine, tmp_path: 
         "{no json",
         '{"image": "a.jpg", "caption": "three", "label": "maybe"}',
         '{"image": "a.jpg", "caption": 4}',
+        "[" * 100_000,
         '{"image": "a.jpg", "caption": "five"}',
     ]
     file = tmp_path / "posts.jsonl"
@@ -90,8 +91,8 @@ def test_refused_lines_are_reported_in_their_places(machine: Machine, tmp_path: 
     assert done.returncode == 3
     document = json.loads(done.stdout)
     outcomes = [result["outcome"] for result in document["results"]]
-    assert outcomes[1:5] == ["refused"] * 4
-    assert "refused" not in (outcomes[0], outcomes[5])
+    assert outcomes[1:6] == ["refused"] * 5
+    assert "refused" not in (outcomes[0], outcomes[6])
     assert document["results"][1]["external_id"] == "m"
     assert "missing.jpg" in document["results"][1]["reason"]
     assert document["submitted"] == 2
@@ -218,6 +219,27 @@ def test_garbage_in_the_queue_stops_nobody(machine: Machine) -> None:
             int(str(machine.query("SELECT count(*) FROM refused_messages")[0][0]))
             == int(str(before)) + 8
         )
+    )
+
+
+def test_odd_calls_and_ids_are_kept_and_stop_nobody(machine: Machine) -> None:
+    """Two arguments, keywords and ids that no database takes: refused and kept, and beats go on."""
+    before = int(str(machine.query("SELECT count(*) FROM refused_messages")[0][0]))
+    with celery_app(machine.addresses["redis_url"]) as app:
+
+        def send_oddly(**options: Any) -> None:
+            app.send_task("captionguard.score", queue=QUEUE, **options)
+
+        send_oddly(args=[1, 2])
+        send_oddly(kwargs={"image": "x"})
+        send_oddly(args=[{"caption": 5}], task_id="nul \x00")
+        send_oddly(args=[{"caption": 5}], task_id="x" * 5000)
+    eventually(
+        lambda: int(str(machine.query("SELECT count(*) FROM refused_messages")[0][0])) == before + 4
+    )
+    judge(machine, caption="a red ball", image_base64=PICTURE)
+    eventually(
+        lambda: bool(machine.query("SELECT 1 FROM workers WHERE beat_at > now() - interval '2 s'"))
     )
 
 

@@ -133,3 +133,13 @@ def test_settings_are_frozen() -> None:
     settings = load_settings()
     with pytest.raises(ValidationError, match="frozen"):
         settings.model = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("LEASE_S", "1.5"), ("LOST_AFTER_S", "1"), ("BEAT_S", "10")]
+)
+def test_leases_outlast_beats(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """Times that would take work under way for lost are refused, with the rule they break."""
+    monkeypatch.setenv(f"CAPTIONGUARD_{name}", value)
+    with pytest.raises(SetupError, match="CAPTIONGUARD_BEAT_S must be at most half"):
+        load_settings()
