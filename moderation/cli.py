@@ -56,7 +56,11 @@ def captionguard() -> None:
 
 @app.command()
 def up() -> None:
-    """Run everything on this machine until Ctrl-C: API, worker, scheduler and servers."""
+    """Run all parts on this machine until Ctrl-C.
+
+    API, worker and scheduler, and PostgreSQL and Redis where none are set. What dies is
+    started again; data and logs are kept in the data directory.
+    """
     from moderation.logs import configure_logging
     from moderation.machine import Machine
 
@@ -187,7 +191,7 @@ def status(submission_id: UUID, as_json: Json = False) -> None:
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Say what of the set-up works, and what to do about what does not."""
+    """Examine the set-up and say what to mend."""
     from moderation.doctor import examine
 
     findings = examine(load_settings())

@@ -24,7 +24,8 @@ MAX_ITEMS = 256
 
 # Above the longest time a message can take, as the broker would hand it out twice (celery 5935).
 VISIBILITY_TIMEOUT_S = 3600
-_TAIL_CHUNK = 64
+_TAIL_CHUNK = 100
+_LOOK_AT_MOST = 10_000
 # Where kombu's Redis transport keeps what consumers have taken and not acknowledged.
 _UNACKED, _UNACKED_INDEX = "unacked", "unacked_index"
 _MAX_ID_CHARS = 200
@@ -123,18 +124,18 @@ class QueueClient:
     def oldest_waiting_since(self) -> dt.datetime | None:
         """When the oldest of our waiting messages was sent, or None if none of ours waits.
 
-        Messages that platforms sent directly have other ids and are passed over.
+        Messages that platforms sent directly have other ids and are passed over. Behind
+        very many of them nothing of ours is looked for: then all of ours may still wait.
         """
-        start = -1
-        while True:
-            chunk = self.redis.lrange(QUEUE, start - _TAIL_CHUNK + 1, start)
+        for end in range(-1, -_LOOK_AT_MOST, -_TAIL_CHUNK):
+            chunk = self.redis.lrange(QUEUE, end - _TAIL_CHUNK + 1, end)
             for raw in reversed(chunk):
                 sent = sent_at(_id_of(raw))
                 if sent is not None:
                     return sent
             if len(chunk) < _TAIL_CHUNK:
                 return None
-            start -= _TAIL_CHUNK
+        return dt.datetime.fromtimestamp(0, tz=dt.UTC)
 
     def taken(self) -> list[Taken]:
         """The messages that some worker has taken and not finished, living or dead."""

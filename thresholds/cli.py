@@ -46,8 +46,9 @@ def calibrate(
         bool, typer.Option("--json", help="Print one JSON document for tools.")
     ] = False,
 ) -> None:
-    """Learn from labelled pairs what a cosine of this model means: its match score.
+    """Learn what a model's cosines mean.
 
+    Fits, on labelled pairs, the match score that a cosine of this model stands for.
     Each line is {"image": PATH_OR_URL, "caption": TEXT, "label": "match" or "mismatch"}.
     """
     from moderation.scoring.model import load_model

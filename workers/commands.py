@@ -21,7 +21,10 @@ def register(app: typer.Typer) -> None:
 
 
 def worker() -> None:
-    """Run a worker: takes messages from Redis, scores them, stores verdicts."""
+    """Run a worker, which scores submissions.
+
+    It takes messages from Redis and stores verdicts in PostgreSQL. Run as many as needed.
+    """
     from celery.bin.celery import celery
 
     # Celery's own command, since only that hands the exit status on.
@@ -31,7 +34,10 @@ def worker() -> None:
 
 
 def scheduler() -> None:
-    """Run the scheduler: sends again what was lost or has waited out a fault."""
+    """Run the scheduler, which mends losses.
+
+    It sends again what was lost or has waited out a fault. A second one stands by.
+    """
     from moderation.logs import configure_logging
     from moderation.metrics import serve_metrics
     from moderation.store import database

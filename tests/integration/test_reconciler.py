@@ -143,7 +143,15 @@ def test_what_kills_workers_is_isolated(services: Services) -> None:
 def test_messages_of_platforms_do_not_hide_the_oldest_of_ours(services: Services) -> None:
     """Messages with other ids at the end of the queue are passed over."""
     submit(services)
-    for _ in range(100):
+    for _ in range(250):
         services.queue.redis.rpush(QUEUE, json.dumps({"headers": {"id": str(uuid4())}}))
     assert services.queue.oldest_waiting_since() is not None
+    assert passes(services, 3) == 0
+
+
+def test_behind_very_many_foreign_messages_nothing_is_taken_for_lost(services: Services) -> None:
+    """Where looking for our oldest message would take too long, all of ours may still wait."""
+    submit(services)
+    foreign = json.dumps({"headers": {"id": str(uuid4())}})
+    services.queue.redis.rpush(QUEUE, *[foreign] * 10_001)
     assert passes(services, 3) == 0
