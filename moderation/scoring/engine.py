@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from moderation.batching import Batcher
+from moderation.scoring.lengths import TextTower
 from moderation.scoring.model import ClipModel
 from moderation.scoring.text import Tokens, forget_words, tokenize
 from moderation.types import Image, Note, PairScore
@@ -46,6 +47,7 @@ class Engine:
         self._on_batch = on_batch
         self._mean = torch.tensor(model.mean, device=model.device).view(1, 3, 1, 1)
         self._std = torch.tensor(model.std, device=model.device).view(1, 3, 1, 1)
+        self._text = TextTower(model)
         self._tokenizing = threading.Lock()
         self._batcher: Batcher[_Pair, PairScore] = Batcher(
             self._score, max_items=max_batch_items, name="captionguard-engine"
@@ -88,7 +90,7 @@ class Engine:
         device = self.model.device
         images = pixels.to(device).permute(0, 3, 1, 2).float().div_(255)  # (n, 3, height, width)
         image_vectors = self.model.clip.encode_image((images - self._mean) / self._std)
-        text_vectors = self.model.clip.encode_text(tokens.to(device))
+        text_vectors = self._text.encode(tokens.to(device))
         # (n, embedding) twice to (n,)
         cosines: list[float] = torch.nn.functional.cosine_similarity(
             image_vectors, text_vectors

@@ -122,6 +122,8 @@ def _advice(spec: str, error: Exception) -> str:
     said = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
     if name == "local-dir":
         hint = "The folder needs open_clip_config.json and open_clip_model.safetensors."
+    elif isinstance(error, ImportError):
+        hint = "Its tokenizer needs more: pip install 'captionguard[transformers]'."
     elif name not in ("hf-hub", MODEL_NAME) and name not in open_clip.list_models():
         said = f"open_clip knows no architecture {name!r}."
         hint = "Print those it knows: python -c 'import open_clip; print(open_clip.list_models())'."
