@@ -65,6 +65,9 @@ class Settings(BaseSettings):
         None, description="the model's calibration; the bundled one for `demo-tiny`, if unset"
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where CLIP runs")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="numbers CLIP computes with; auto takes bf16 where it is much faster"
+    )
     max_batch_items: PositiveInt = Field(64, description="most pairs in one forward pass")
 
     message_threads: PositiveInt = Field(8, description="messages a worker handles side by side")

@@ -112,7 +112,7 @@ def score_pairs(
     """Score pairs through the worker's own stages; what is unscorable is left out."""
     from moderation.scoring.engine import Engine
 
-    engine = Engine(model, max_batch_items=settings.max_batch_items)
+    engine = Engine(model, max_batch_items=settings.max_batch_items, precision=settings.precision)
     decoder = DecoderPool(
         processes=settings.decode_processes,
         framing=model.framing,

@@ -54,16 +54,6 @@ def open_scorer(settings: Settings, metrics: Metrics) -> Scorer:
     started_s = time.perf_counter()
     model = load_model(settings.model, device=settings.device)
     calibration = calibration_for(artifact, fingerprint=model.fingerprint, spec=model.spec)
-    log.info(
-        "model_loaded",
-        model=model.spec,
-        fingerprint=model.fingerprint,
-        weights_sha256=model.weights_sha256,
-        device=str(model.device),
-        calibration=calibration.version,
-        threshold=calibration.threshold,
-        load_s=round(time.perf_counter() - started_s, 2),
-    )
 
     def count(report: BatchReport) -> None:
         metrics.batch_items.observe(len(report.waits_s))
@@ -71,6 +61,27 @@ def open_scorer(settings: Settings, metrics: Metrics) -> Scorer:
         for wait_s in report.waits_s:
             metrics.stage.labels("batch_wait").observe(wait_s)
 
+    engine = Engine(
+        model,
+        max_batch_items=settings.max_batch_items,
+        precision=settings.precision,
+        on_batch=count,
+    )
+    log.info(
+        "model_loaded",
+        model=model.spec,
+        fingerprint=model.fingerprint,
+        weights_sha256=model.weights_sha256,
+        device=str(model.device),
+        precision=engine.choice.precision,
+        fp32_s=engine.choice.fp32_s,
+        bf16_s=engine.choice.bf16_s,
+        max_drift=engine.choice.max_drift,
+        cuts_captions=engine.can_cut,
+        calibration=calibration.version,
+        threshold=calibration.threshold,
+        load_s=round(time.perf_counter() - started_s, 2),
+    )
     return Scorer(
         model=model,
         calibration=calibration,
@@ -82,7 +93,7 @@ def open_scorer(settings: Settings, metrics: Metrics) -> Scorer:
             memory_bytes=settings.decode_memory_bytes,
             on_restart=metrics.decoder_restarts.inc,
         ),
-        engine=Engine(model, max_batch_items=settings.max_batch_items, on_batch=count),
+        engine=engine,
     )
 
 

@@ -35,7 +35,8 @@ class _Tower(torch.nn.Module):
 class TextTower:
     """Encodes captions, cut to the longest of a batch where that changes nothing."""
 
-    def __init__(self, model: ClipModel) -> None:
+    def __init__(self, model: ClipModel, *, can_cut: bool | None = None) -> None:
+        """Try whether cutting changes nothing; `can_cut` is the answer where it is known."""
         self._tower = _Tower(model.clip)
         self._context_length = model.context_length
         self._sized = {
@@ -52,7 +53,7 @@ class TextTower:
             if name.rsplit(".", 1)[-1] == "attn_mask"
             and tensor.shape == (model.context_length, model.context_length)
         }
-        self.can_cut = self._prove(model)
+        self.can_cut = self._prove(model) if can_cut is None else can_cut
 
     def encode(self, tokens: torch.Tensor) -> torch.Tensor:
         """Vectors, (n, embedding), of token ids, (n, context_length)."""
