@@ -47,7 +47,7 @@ class Engine:
     ) -> None:
         # Tried in fp32: in bf16 the rounding alone differs by more than the test allows.
         self.can_cut = TextTower(model).can_cut
-        self.choice = choose_precision(model, precision)
+        self.choice = choose_precision(model, precision, can_cut=self.can_cut)
         self.model = model = self.choice.model
         self._dtype = next(model.clip.parameters()).dtype
         self._on_batch = on_batch

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from moderation.scoring.lengths import TextTower
 from moderation.scoring.model import ClipModel
 
 Wanted = Literal["auto", "fp32", "bf16"]
@@ -16,7 +17,7 @@ Wanted = Literal["auto", "fp32", "bf16"]
 MAX_DRIFT = 0.005
 # Much faster, or timing noise would let two starts choose differently and score differently.
 _MUCH_FASTER = 1.5
-_PROBE_PAIRS = 16
+_PROBE_PAIRS = 8
 _RUNS = 3
 _PROBES = ("a dog", "two red balls left of a blue house", "a busy street at night", "soup")
 
@@ -33,17 +34,20 @@ class Choice:
 
 
 @torch.inference_mode()
-def choose_precision(model: ClipModel, wanted: Wanted) -> Choice:
-    """Take what is wanted or, with auto, bf16 where a short measurement speaks for it."""
+def choose_precision(model: ClipModel, wanted: Wanted, *, can_cut: bool) -> Choice:
+    """Take what is wanted or, with auto, bf16 where a short measurement speaks for it.
+
+    Captions are cut as in earnest where the model's tower can be.
+    """
     if wanted == "fp32":
         return Choice(model, "fp32")
     halved = replace(model, clip=copy.deepcopy(model.clip).to(torch.bfloat16))
     if wanted == "bf16":
         return Choice(halved, "bf16")
     images, tokens = _probes(model)
-    exact, fp32_s = _measure(model, images, tokens)
+    exact, fp32_s = _measure(model, images, tokens, can_cut)
     try:
-        close, bf16_s = _measure(halved, images, tokens)
+        close, bf16_s = _measure(halved, images, tokens, can_cut)
     except RuntimeError:
         # Some operation of this model or device does not know bf16.
         return Choice(model, "fp32", fp32_s)
@@ -66,17 +70,17 @@ def _probes(model: ClipModel) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _measure(
-    model: ClipModel, images: torch.Tensor, tokens: torch.Tensor
+    model: ClipModel, images: torch.Tensor, tokens: torch.Tensor, can_cut: bool
 ) -> tuple[torch.Tensor, float]:
     """Cosines of all probes with all probes, and the shortest of some runs in seconds."""
     dtype = next(model.clip.parameters()).dtype
     encode_image: Callable[..., torch.Tensor] = model.clip.encode_image
-    encode_text: Callable[..., torch.Tensor] = model.clip.encode_text
+    text_tower = TextTower(model, can_cut=can_cut)
     took_s = []
     for _ in range(_RUNS):
         started_s = time.perf_counter()
         image_vectors = encode_image(images.to(dtype), normalize=True).float()
-        text_vectors = encode_text(tokens, normalize=True).float()
+        text_vectors = torch.nn.functional.normalize(text_tower.encode(tokens).float(), dim=-1)
         # Copying to the CPU waits for the device.
         cosines = (image_vectors @ text_vectors.T).cpu()
         took_s.append(time.perf_counter() - started_s)
