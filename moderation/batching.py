@@ -1,7 +1,7 @@
 """Batches that form by themselves: everything staged goes, nothing waits for company."""
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -20,9 +20,10 @@ class _Staged(Generic[T, R]):
 class Batcher(Generic[T, R]):
     """Hands items from many threads to `process`, as many at once as have been staged.
 
-    `process` runs on one thread and is never waited for while something is staged: a
-    batch is whatever arrived while the one before was running, at most `max_items`. It
-    returns one result an item, in order. An exception of it reaches all of its batch.
+    `process` runs on `threads` threads, none of which is idle while something is staged:
+    a batch is a fair share of what arrived while the ones before were running, at most
+    `max_items`. It returns one result an item, in order. An exception of it reaches all
+    of its batch.
     """
 
     def __init__(
@@ -31,50 +32,63 @@ class Batcher(Generic[T, R]):
         *,
         max_items: int,
         name: str,
+        threads: int = 1,
         max_staged: int | None = None,
     ) -> None:
         self._process = process
         self._max_items = max_items
-        self._staged: queue.Queue[_Staged[T, R] | None] = queue.Queue(max_staged or 4 * max_items)
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._max_staged = max_staged or 4 * max_items * threads
+        self._staged: deque[_Staged[T, R]] = deque()
+        lock = threading.Lock()
+        self._changed = threading.Condition(lock)
+        self._room = threading.Condition(lock)
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, item: T) -> "Future[R]":
         """Stage one item; blocks while too many are staged, which bounds the memory.
 
         Raises `RuntimeError` once the batcher is closed.
         """
-        if self._closed.is_set():
-            raise RuntimeError("the batcher is closed")
         staged: _Staged[T, R] = _Staged(item)
-        self._staged.put(staged)
+        with self._room:
+            while len(self._staged) >= self._max_staged and not self._closed:
+                self._room.wait()
+            if self._closed:
+                raise RuntimeError("the batcher is closed")
+            self._staged.append(staged)
+            self._changed.notify()
         return staged.future
 
     def close(self) -> None:
-        """Finish what is staged, then stop the thread."""
-        self._closed.set()
-        self._staged.put(None)
-        self._thread.join()
+        """Finish what is staged, then stop the threads."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            self._room.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def _run(self) -> None:
-        closing = False
-        while not closing:
-            first = self._staged.get()
-            if first is None:
-                return
-            batch = [first]
-            while len(batch) < self._max_items:
-                try:
-                    following = self._staged.get_nowait()
-                except queue.Empty:
-                    break
-                if following is None:
-                    closing = True
-                    break
-                batch.append(following)
+        while batch := self._take():
             # From here on none can be cancelled: setting a cancelled future is an error.
             self._settle([s for s in batch if s.future.set_running_or_notify_cancel()])
+
+    def _take(self) -> list[_Staged[T, R]]:
+        """The next batch; empty once closed and nothing is left."""
+        with self._changed:
+            while not self._staged and not self._closed:
+                self._changed.wait()
+            # A thread that took everything would leave the others idle.
+            share = -(-len(self._staged) // len(self._threads))
+            batch = [self._staged.popleft() for _ in range(min(share, self._max_items))]
+            self._room.notify(len(batch))
+            return batch
 
     def _settle(self, batch: list[_Staged[T, R]]) -> None:
         if not batch:

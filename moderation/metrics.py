@@ -55,8 +55,14 @@ class Metrics:
         )
         self.batch_items = Histogram(
             "captionguard_batch_items",
-            "Pairs in one forward pass.",
+            "Images or captions, whichever are more, in one forward pass.",
             buckets=_BATCH_BUCKETS,
+            registry=self.registry,
+        )
+        self.embeddings = Counter(
+            "captionguard_embeddings",
+            "Embeddings of images and captions that were needed, by where they came from.",
+            ["kind", "source"],
             registry=self.registry,
         )
         self.match_scores = Histogram(
@@ -85,6 +91,11 @@ class Metrics:
         for reason in Reason:
             self.verdicts.labels(Outcome.UNSCORABLE.value, reason.value)
             self.retries.labels(reason.value)
+        self._embedding_counts = {
+            (kind, source): self.embeddings.labels(kind, source)
+            for kind in ("image", "text")
+            for source in ("computed", "in_flight", "memory", "redis")
+        }
         self.refused_messages = Counter(
             "captionguard_refused_messages",
             "Messages of platforms that could not be read.",
@@ -95,6 +106,10 @@ class Metrics:
             "Decoder processes replaced after a crash, a time-out or a broken answer.",
             registry=self.registry,
         )
+
+    def count_embedding(self, kind: str, source: str) -> None:
+        """Count where the embedding of an image or a text came from."""
+        self._embedding_counts[kind, source].inc()
 
 
 def serve_metrics(settings: Settings, registry: CollectorRegistry, *, setting: str) -> str:

@@ -69,6 +69,18 @@ class Settings(BaseSettings):
         "auto", description="numbers CLIP computes with; auto takes bf16 where it is much faster"
     )
     max_batch_items: PositiveInt = Field(64, description="most pairs in one forward pass")
+    forward_lanes: int = Field(
+        0, ge=0, description="forward passes side by side; 0 means one a core, or two on a GPU"
+    )
+    embedding_cache_bytes: int = Field(
+        128 * 2**20, ge=0, description="memory of a worker for embeddings computed before"
+    )
+    embedding_cache_url: SecretStr | None = Field(
+        None, description="Redis in which workers share embeddings; not the queue's; none if unset"
+    )
+    embedding_cache_ttl_s: PositiveFloat = Field(
+        86_400.0, description="how long an embedding stays in that Redis"
+    )
 
     message_threads: PositiveInt = Field(8, description="messages a worker handles side by side")
     fetch_threads: PositiveInt = Field(16, description="images a worker fetches side by side")
@@ -104,6 +116,15 @@ class Settings(BaseSettings):
         6, description="tries of a submission before a temporary fault becomes `unscorable`"
     )
     retry_base_s: PositiveFloat = Field(2.0, description="first wait before a try, then doubling")
+
+    @model_validator(mode="after")
+    def _a_cache_apart_from_the_queue(self) -> Self:
+        if self.embedding_cache_url is not None and self.embedding_cache_url == self.redis_url:
+            raise ValueError(
+                "CAPTIONGUARD_EMBEDDING_CACHE_URL must be another Redis than "
+                "CAPTIONGUARD_REDIS_URL: a full cache would stop the queue"
+            )
+        return self
 
     @model_validator(mode="after")
     def _leases_outlast_beats(self) -> Self:

@@ -110,9 +110,9 @@ def score_pairs(
     on_scored: Callable[[], None],
 ) -> Labels:
     """Score pairs through the worker's own stages; what is unscorable is left out."""
-    from moderation.scoring.engine import Engine
+    from moderation.scoring.engine import open_engine
 
-    engine = Engine(model, max_batch_items=settings.max_batch_items, precision=settings.precision)
+    engine = open_engine(model, settings)
     decoder = DecoderPool(
         processes=settings.decode_processes,
         framing=model.framing,
@@ -125,7 +125,7 @@ def score_pairs(
         try:
             if caption_fault(pair.caption):
                 return None
-            return engine.submit(decoder.decode(pair.data), pair.caption)
+            return engine.score(pair.image, lambda: decoder.decode(pair.data), pair.caption)
         except Unscorable:
             return None
 

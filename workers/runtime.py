@@ -16,7 +16,7 @@ from moderation.errors import CalibrationRefused
 from moderation.media.decode import DecoderPool
 from moderation.media.fetch import Fetcher
 from moderation.metrics import Metrics
-from moderation.scoring.engine import BatchReport, Engine
+from moderation.scoring.engine import BatchReport, Engine, open_engine
 from moderation.scoring.model import ClipModel, load_model
 from moderation.settings import Settings
 from moderation.store import verdicts
@@ -56,17 +56,12 @@ def open_scorer(settings: Settings, metrics: Metrics) -> Scorer:
     calibration = calibration_for(artifact, fingerprint=model.fingerprint, spec=model.spec)
 
     def count(report: BatchReport) -> None:
-        metrics.batch_items.observe(len(report.waits_s))
+        metrics.batch_items.observe(max(report.images, report.captions))
         metrics.stage.labels("forward").observe(report.forward_s)
         for wait_s in report.waits_s:
             metrics.stage.labels("batch_wait").observe(wait_s)
 
-    engine = Engine(
-        model,
-        max_batch_items=settings.max_batch_items,
-        precision=settings.precision,
-        on_batch=count,
-    )
+    engine = open_engine(model, settings, on_batch=count, on_embedding=metrics.count_embedding)
     log.info(
         "model_loaded",
         model=model.spec,
@@ -77,13 +72,14 @@ def open_scorer(settings: Settings, metrics: Metrics) -> Scorer:
         fp32_s=engine.choice.fp32_s,
         bf16_s=engine.choice.bf16_s,
         max_drift=engine.choice.max_drift,
-        cuts_captions=engine.can_cut,
+        cuts_captions=engine.choice.towers.can_cut,
+        lanes=engine.lanes,
         calibration=calibration.version,
         threshold=calibration.threshold,
         load_s=round(time.perf_counter() - started_s, 2),
     )
     return Scorer(
-        model=model,
+        model=engine.model,
         calibration=calibration,
         decoder=DecoderPool(
             processes=settings.decode_processes,

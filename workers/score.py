@@ -1,11 +1,13 @@
 """One message: claim its submissions, prepare, score, decide, store."""
 
+import hashlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -119,15 +121,30 @@ def _prepare(runtime: Runtime, journey: _Journey) -> "Future[PairScore]":
         raise Unscorable(Reason.SCORING_FAILED, f"{deaths} workers died while they had it")
     if fault := caption_fault(submission.caption):
         raise Unscorable(fault, NO_WORD)
-    data = _timed(runtime, journey, "fetch", lambda: _fetch(runtime, submission))
-    image: Image = _timed(runtime, journey, "decode", lambda: runtime.scorer.decoder.decode(data))
-    return runtime.scorer.engine.submit(image, submission.caption)
+    name, fetch = _named(runtime, journey)
+
+    def read() -> Image:
+        data = fetch()
+        image: Image = _timed(
+            runtime, journey, "decode", lambda: runtime.scorer.decoder.decode(data)
+        )
+        return image
+
+    return runtime.scorer.engine.score(name, read, submission.caption)
 
 
-def _fetch(runtime: Runtime, submission: Submission) -> bytes:
-    if submission.image.url is not None:
-        return runtime.fetcher.fetch(submission.image.url)
-    return runtime.services.blobs.get(submission.image.blob or "")
+def _named(runtime: Runtime, journey: _Journey) -> tuple[str, Callable[[], bytes]]:
+    """The SHA-256 of an image file and how to have its bytes.
+
+    A blob's key is its name, so that a known one is not even fetched.
+    """
+    blob, url = journey.submission.image.blob, journey.submission.image.url
+    if url is None:
+        key = blob or ""
+        get = partial(runtime.services.blobs.get, key)
+        return key, lambda: bytes(_timed(runtime, journey, "fetch", get))
+    data: bytes = _timed(runtime, journey, "fetch", partial(runtime.fetcher.fetch, url))
+    return hashlib.sha256(data).hexdigest(), lambda: data
 
 
 def _timed(runtime: Runtime, journey: _Journey, stage: str, action: Any) -> Any:

@@ -1,5 +1,6 @@
 """One pair by itself, through the same stages as in a worker."""
 
+import hashlib
 from typing import Any
 
 from moderation.captions import NO_WORD, caption_fault
@@ -25,8 +26,9 @@ def score_once(settings: Settings, data: bytes, caption: str) -> dict[str, Any]:
 def _judge(scorer: Scorer, data: bytes, caption: str) -> Verdict:
     if fault := caption_fault(caption):
         return unscorable(fault, NO_WORD, scorer.calibration)
+    name = hashlib.sha256(data).hexdigest()
     try:
-        image = scorer.decoder.decode(data)
+        staged = scorer.engine.score(name, lambda: scorer.decoder.decode(data), caption)
     except Unscorable as error:
         return unscorable(error.reason, error.detail, scorer.calibration)
-    return decide(scorer.engine.submit(image, caption).result(), scorer.calibration)
+    return decide(staged.result(), scorer.calibration)

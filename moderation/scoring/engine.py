@@ -1,41 +1,57 @@
-"""One engine a process: image and caption pairs to cosines, in batches."""
+"""One engine a process: images and captions to cosines, in batches, each computed once."""
 
+import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 
-import numpy as np
 import torch
 
 from moderation.batching import Batcher
-from moderation.scoring.lengths import TextTower
+from moderation.scoring.cache import Embedding, EmbeddingCache, Key, Kind, Source
 from moderation.scoring.model import ClipModel
 from moderation.scoring.precision import Wanted, choose_precision
-from moderation.scoring.text import Tokens, forget_words, tokenize
-from moderation.types import Image, Note, PairScore
+from moderation.scoring.shared_cache import SharedCache, SharedCacheAddress
+from moderation.scoring.text import forget_words, tokenize
+from moderation.scoring.towers import Vectors
+from moderation.settings import Settings
+from moderation.types import Image, Note, PairScore, Pixels
 
 _REMEMBERED_WORDS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """What one forward pass did, and how long each of its pairs was staged before it."""
+    """What one forward pass did, and how long each image and caption was staged before it."""
 
+    images: int
+    captions: int
     forward_s: float
     waits_s: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
-    image: Image
-    tokens: Tokens
+class _Job:
+    """Something to embed: an image's pixels or a caption's token ids, one of the two."""
+
+    key: Key
+    notes: tuple[Note, ...]
+    pixels: Pixels | None = None
+    tokens: torch.Tensor | None = None
     staged_s: float = field(default_factory=time.perf_counter)
 
 
 class Engine:
-    """Scores pairs from many threads; a batch is whatever was staged during the last one."""
+    """Scores pairs from many threads; a batch is what was staged during the ones before.
+
+    On a CPU there is one lane a core, each with a batch and one thread of its own: lanes wait
+    for nothing, where threads that share a batch wait for the slowest. On a GPU two lanes
+    take turns, so that one batch is staged and copied while the other is computed.
+    """
 
     def __init__(
         self,
@@ -43,63 +59,187 @@ class Engine:
         *,
         max_batch_items: int,
         precision: Wanted = "fp32",
+        lanes: int = 0,
+        cache_bytes: int = 2**26,
+        shared_cache: SharedCacheAddress | None = None,
         on_batch: Callable[[BatchReport], None] = lambda report: None,
+        on_embedding: Callable[[Kind, Source], None] = lambda kind, source: None,
     ) -> None:
-        # Tried in fp32: in bf16 the rounding alone differs by more than the test allows.
-        self.can_cut = TextTower(model).can_cut
-        self.choice = choose_precision(model, precision, can_cut=self.can_cut)
-        self.model = model = self.choice.model
-        self._dtype = next(model.clip.parameters()).dtype
+        self.choice = choose_precision(model, precision)
+        self._towers = self.choice.towers
+        # Not the model as it was loaded, whose fp32 weights may be given back now.
+        self.model = self._towers.model
+        self._max_batch_items = max_batch_items
+        # Other numbers give other vectors, a little.
+        name = f"{model.fingerprint}-{self.choice.precision}"
+        shared = shared_cache and SharedCache(shared_cache, name, self._towers.dimensions)
+        self._cache = EmbeddingCache(max_bytes=cache_bytes, shared=shared or None)
         self._on_batch = on_batch
-        self._mean = torch.tensor(model.mean, device=model.device).view(1, 3, 1, 1)
-        self._std = torch.tensor(model.std, device=model.device).view(1, 3, 1, 1)
-        self._text = TextTower(model, can_cut=self.can_cut)
+        self._on_embedding = on_embedding
         self._tokenizing = threading.Lock()
-        self._batcher: Batcher[_Pair, PairScore] = Batcher(
-            self._score, max_items=max_batch_items, name="captionguard-engine"
+        self._boarding = threading.Lock()
+        self._in_flight: dict[Key, Future[Embedding]] = {}
+        self._is_cpu = model.device.type == "cpu"
+        self.lanes = lanes or (len(os.sched_getaffinity(0)) if self._is_cpu else 2)
+        # A pair is an image and a caption.
+        max_jobs = 2 * max_batch_items
+        self._batcher: Batcher[_Job, Embedding] = Batcher(
+            self._embed,
+            max_items=max_jobs,
+            name="captionguard-lane",
+            threads=self.lanes,
+            max_staged=2 * self.lanes * max_jobs,
         )
 
-    def submit(self, image: Image, caption: str) -> "Future[PairScore]":
-        """Stage one pair; the image is framed for this model. Blocks while much is staged."""
-        with self._tokenizing:
-            tokens = tokenize(caption, self.model.tokenizer, self.model.context_length)
-            forget_words(self.model.tokenizer, at_most=_REMEMBERED_WORDS)
-        return self._batcher.submit(_Pair(image, tokens))
+    def score(self, sha256: str, read: Callable[[], Image], caption: str) -> "Future[PairScore]":
+        """Stage one pair, its image named by the SHA-256 of its file.
+
+        `read` decodes the image, framed for this model, on the calling thread; it is called
+        only where no equal image is known or under way. What it raises reaches all who wait
+        for the same image. Blocks while much is staged.
+        """
+        image = self._board(Key("image", sha256), partial(_read, read))
+        caption_sha256 = hashlib.sha256(caption.encode()).hexdigest()
+        text = self._board(Key("text", caption_sha256), partial(self._tokenize, caption))
+        return _cosine_of(image, text)
 
     def close(self) -> None:
         """Finish what is staged and stop."""
         self._batcher.close()
+        self._cache.close()
 
-    def _score(self, pairs: Sequence[_Pair]) -> list[PairScore]:
+    def _board(self, key: Key, make: Callable[[Key], _Job]) -> "Future[Embedding]":
+        """The future embedding of `key`: known, under way, or now put on its way."""
+        with self._boarding:
+            if (known := self._cache.get(key)) is not None:
+                self._on_embedding(key.kind, "memory")
+                return _done(known)
+            if (under_way := self._in_flight.get(key)) is not None:
+                self._on_embedding(key.kind, "in_flight")
+                return under_way
+            promise: Future[Embedding] = Future()
+            self._in_flight[key] = promise
+        try:
+            if (known := self._cache.fetch(key)) is not None:
+                self._on_embedding(key.kind, "redis")
+                self._land(key, promise, _done(known))
+                return promise
+            self._on_embedding(key.kind, "computed")
+            staged = self._batcher.submit(make(key))
+        except BaseException as error:
+            failed: Future[Embedding] = Future()
+            failed.set_exception(error)
+            self._land(key, promise, failed)
+            raise
+        staged.add_done_callback(partial(self._land, key, promise))
+        return promise
+
+    def _land(self, key: Key, promise: "Future[Embedding]", landed: "Future[Embedding]") -> None:
+        # What was computed is in the cache by now: nobody finds neither.
+        with self._boarding:
+            del self._in_flight[key]
+        _hand_on(landed, promise)
+
+    def _tokenize(self, caption: str, key: Key) -> _Job:
+        with self._tokenizing:
+            tokens = tokenize(caption, self.model.tokenizer, self.model.context_length)
+            forget_words(self.model.tokenizer, at_most=_REMEMBERED_WORDS)
+        notes = (Note.CAPTION_TRUNCATED,) if tokens.truncated else ()
+        return _Job(key, notes, tokens=tokens.ids)
+
+    def _embed(self, jobs: Sequence[_Job]) -> list[Embedding]:
+        if self._is_cpu:
+            # Holds for the calling thread: this lane.
+            torch.set_num_threads(1)
         started_s = time.perf_counter()
-        pixels = torch.from_numpy(np.stack([pair.image.pixels for pair in pairs]))
-        tokens = torch.stack([pair.tokens.ids for pair in pairs])
-        cosines = self._cosines(pixels, tokens)
+        images = [job for job in jobs if job.pixels is not None]
+        captions = [job for job in jobs if job.tokens is not None]
+        found: dict[Key, Embedding] = {}
+        for chunk in _chunks(images, self._max_batch_items):
+            vectors = self._towers.encode_images([j.pixels for j in chunk if j.pixels is not None])
+            found |= _embeddings(chunk, vectors)
+        for chunk in _chunks(captions, self._max_batch_items):
+            vectors = self._towers.encode_captions(
+                [j.tokens for j in chunk if j.tokens is not None]
+            )
+            found |= _embeddings(chunk, vectors)
+        self._cache.put(list(found.items()))
         self._on_batch(
             BatchReport(
+                images=len(images),
+                captions=len(captions),
                 forward_s=time.perf_counter() - started_s,
-                waits_s=tuple(started_s - pair.staged_s for pair in pairs),
+                waits_s=tuple(started_s - job.staged_s for job in jobs),
             )
         )
-        return [
-            PairScore(
-                cosine=cosine,
-                notes=pair.image.notes
-                + ((Note.CAPTION_TRUNCATED,) if pair.tokens.truncated else ()),
-            )
-            for pair, cosine in zip(pairs, cosines, strict=True)
-        ]
+        return [found[job.key] for job in jobs]
 
-    @torch.inference_mode()
-    def _cosines(self, pixels: torch.Tensor, tokens: torch.Tensor) -> list[float]:
-        """Cosines of n pairs; pixels uint8 (n, height, width, 3), tokens int64 (n, context)."""
-        device = self.model.device
-        images = pixels.to(device).permute(0, 3, 1, 2).float().div_(255)  # (n, 3, height, width)
-        images = ((images - self._mean) / self._std).to(self._dtype)
-        image_vectors = self.model.clip.encode_image(images).float()
-        text_vectors = self._text.encode(tokens.to(device)).float()
-        # (n, embedding) twice to (n,)
-        cosines: list[float] = torch.nn.functional.cosine_similarity(
-            image_vectors, text_vectors
-        ).tolist()
-        return cosines
+
+def open_engine(
+    model: ClipModel,
+    settings: Settings,
+    *,
+    on_batch: Callable[[BatchReport], None] = lambda report: None,
+    on_embedding: Callable[[Kind, Source], None] = lambda kind, source: None,
+) -> Engine:
+    """An engine as an operator has set it."""
+    url, ttl_s = settings.embedding_cache_url, settings.embedding_cache_ttl_s
+    return Engine(
+        model,
+        max_batch_items=settings.max_batch_items,
+        precision=settings.precision,
+        lanes=settings.forward_lanes,
+        cache_bytes=settings.embedding_cache_bytes,
+        shared_cache=SharedCacheAddress(url.get_secret_value(), ttl_s) if url else None,
+        on_batch=on_batch,
+        on_embedding=on_embedding,
+    )
+
+
+def _read(read: Callable[[], Image], key: Key) -> _Job:
+    image = read()
+    return _Job(key, image.notes, pixels=image.pixels)
+
+
+def _chunks(jobs: Sequence[_Job], size: int) -> list[Sequence[_Job]]:
+    return [jobs[start : start + size] for start in range(0, len(jobs), size)]
+
+
+def _embeddings(jobs: Sequence[_Job], vectors: Vectors) -> dict[Key, Embedding]:
+    # A copy each: a row that is kept would keep all of its batch in memory.
+    pairs = zip(jobs, vectors, strict=True)
+    return {job.key: Embedding(vector.copy(), job.notes) for job, vector in pairs}
+
+
+def _done(embedding: Embedding) -> "Future[Embedding]":
+    future: Future[Embedding] = Future()
+    future.set_result(embedding)
+    return future
+
+
+def _hand_on(settled: "Future[Embedding]", promise: "Future[Embedding]") -> None:
+    error = settled.exception()
+    if error is not None:
+        promise.set_exception(error)
+    else:
+        promise.set_result(settled.result())
+
+
+def _cosine_of(image: "Future[Embedding]", text: "Future[Embedding]") -> "Future[PairScore]":
+    """The pair's score once both are there, or what kept one of them from it."""
+    score: Future[PairScore] = Future()
+
+    def finish(_: "Future[Embedding]") -> None:
+        try:
+            score.set_result(_score(image.result(), text.result()))
+        except Exception as error:
+            score.set_exception(error)
+
+    image.add_done_callback(lambda _: text.add_done_callback(finish))
+    return score
+
+
+def _score(image: Embedding, text: Embedding) -> PairScore:
+    cosine = float(image.vector @ text.vector)
+    # Rounding may leave a unit vector a little longer than one.
+    return PairScore(max(-1.0, min(1.0, cosine)), image.notes + text.notes)

@@ -5,96 +5,105 @@ A causal tower reads a caption up to its end token, and what follows changes not
 """
 
 import torch
+from torch import nn
 
+from moderation.scoring.clones import clone
 from moderation.scoring.model import ClipModel
+from moderation.scoring.probes import CAPTIONS, TOO_LONG
 
 # Lengths come in steps, so that few different shapes occur.
 _STEP = 8
+# A bucket of fewer captions joins the next longer one: a pass of its own would cost more.
+_FEWEST = 8
 # Rounding differs with the shape of a matrix product; this is far below what a cosine shows.
 _SAME = 1e-5
-_PROBES = (
-    "a dog",
-    "two red balls left of a blue house",
-    "a man in a green coat walks his dog along the beach while the sun goes down over the sea",
-    "word " * 300,
-)
-
-
-class _Tower(torch.nn.Module):
-    """`encode_text` as a module's call, so that its parts can be replaced for one call."""
-
-    def __init__(self, clip: torch.nn.Module) -> None:
-        super().__init__()
-        self.clip = clip
-
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        vectors: torch.Tensor = self.clip.encode_text(tokens)  # type: ignore[operator]
-        return vectors
 
 
 class TextTower:
-    """Encodes captions, cut to the longest of a batch where that changes nothing."""
+    """Encodes captions in buckets of like length, cut to it where that changes nothing.
+
+    Threads may share one: each length has a module of its own over the same weights.
+    """
 
     def __init__(self, model: ClipModel, *, can_cut: bool | None = None) -> None:
         """Try whether cutting changes nothing; `can_cut` is the answer where it is known."""
-        self._tower = _Tower(model.clip)
         self._context_length = model.context_length
-        self._sized = {
-            name: tensor
-            for name, tensor in self._tower.state_dict(keep_vars=True).items()
-            if name.rsplit(".", 1)[-1] == "positional_embedding"
-            and "visual" not in name
-            and tensor.shape[0] == model.context_length
-        }
-        # Masks are buffers that open_clip leaves out of the state.
-        self._masks = {
-            name: tensor
-            for name, tensor in self._tower.named_buffers()
-            if name.rsplit(".", 1)[-1] == "attn_mask"
-            and tensor.shape == (model.context_length, model.context_length)
-        }
+        self._clips = {model.context_length: model.clip}
+        if can_cut is not False:
+            for length in range(_STEP, model.context_length, _STEP):
+                self._clips[length] = _cut(model.clip, model.context_length, length)
         self.can_cut = self._prove(model) if can_cut is None else can_cut
 
     def encode(self, tokens: torch.Tensor) -> torch.Tensor:
         """Vectors, (n, embedding), of token ids, (n, context_length)."""
         if not self.can_cut:
-            return self._full(tokens)
-        return self._cut(tokens, self._needed(tokens))
-
-    def _full(self, tokens: torch.Tensor) -> torch.Tensor:
-        vectors: torch.Tensor = self._tower(tokens)
+            return self._encode(tokens, self._context_length)
+        needed = self._needed(tokens)
+        vectors: torch.Tensor | None = None
+        for length, rows in _buckets(needed):
+            encoded = self._encode(tokens[rows], length)
+            if vectors is None:
+                vectors = encoded.new_empty((len(tokens), encoded.shape[1]))
+            vectors[rows] = encoded
+        if vectors is None:
+            raise ValueError("no captions")
         return vectors
 
-    def _cut(self, tokens: torch.Tensor, length: int) -> torch.Tensor:
-        if length == self._context_length:
-            return self._full(tokens)
-        replaced = {name: tensor[:length] for name, tensor in self._sized.items()}
-        replaced |= {name: mask[:length, :length] for name, mask in self._masks.items()}
-        vectors: torch.Tensor = torch.func.functional_call(
-            self._tower, replaced, (tokens[:, :length],)
-        )
+    def _encode(self, tokens: torch.Tensor, length: int) -> torch.Tensor:
+        vectors: torch.Tensor = self._clips[length].encode_text(tokens[:, :length])
         return vectors
 
-    def _needed(self, tokens: torch.Tensor) -> int:
-        """The longest caption of a batch, padding not counted, rounded up to a step."""
+    def _needed(self, tokens: torch.Tensor) -> list[int]:
+        """The length of each caption, padding not counted, rounded up to a step."""
         # Padding is what all rows end in; a full row has none.
         is_padding = tokens == tokens[:, -1:]
         trailing = is_padding.flip(1).int().cumprod(1).sum(1)
         # One of the trailing tokens may be the end token itself, where the row is full.
-        longest = int((self._context_length - trailing + 1).max())
-        return min(self._context_length, -(-longest // _STEP) * _STEP)
+        lengths = (self._context_length - trailing + 1).tolist()
+        return [min(self._context_length, -(-length // _STEP) * _STEP) for length in lengths]
 
     @torch.inference_mode()
     def _prove(self, model: ClipModel) -> bool:
-        tokens = model.tokenizer(list(_PROBES), context_length=self._context_length)
+        tokens = model.tokenizer([*CAPTIONS, TOO_LONG], context_length=self._context_length)
         tokens = tokens.to(model.device)
         try:
-            for index in range(len(tokens)):
+            for index, length in enumerate(self._needed(tokens)):
                 row = tokens[index : index + 1]
-                expected, cut = self._full(row), self._cut(row, self._needed(row))
-                alike = torch.nn.functional.cosine_similarity(expected, cut)
+                expected = self._encode(row, self._context_length)
+                alike = torch.nn.functional.cosine_similarity(expected, self._encode(row, length))
                 if not bool((alike > 1 - _SAME).all()):
                     return False
         except (RuntimeError, AssertionError, IndexError):
             return False
         return True
+
+
+def _cut(clip: nn.Module, context_length: int, length: int) -> nn.Module:
+    """The same model with room for `length` tokens; its towers share the weights."""
+    shorter: dict[torch.Tensor, torch.Tensor] = {
+        tensor: nn.Parameter(tensor[:length], requires_grad=False)
+        for name, tensor in clip.named_parameters()
+        if name.rsplit(".", 1)[-1] == "positional_embedding"
+        and "visual" not in name
+        and tensor.shape[0] == context_length
+    }
+    # Masks are buffers that open_clip leaves out of the state.
+    masks = {
+        mask: mask[:length, :length]
+        for name, mask in clip.named_buffers()
+        if name.rsplit(".", 1)[-1] == "attn_mask" and mask.shape == (context_length, context_length)
+    }
+    return clone(clip, {**shorter, **masks})
+
+
+def _buckets(needed: list[int]) -> list[tuple[int, list[int]]]:
+    """Each length with its rows, every row once; small buckets go with the next longer one."""
+    buckets: list[tuple[int, list[int]]] = []
+    waiting: list[int] = []
+    longest = max(needed, default=0)
+    for length in sorted(set(needed)):
+        waiting += [row for row, own in enumerate(needed) if own == length]
+        if len(waiting) >= _FEWEST or length == longest:
+            buckets.append((length, waiting))
+            waiting = []
+    return buckets

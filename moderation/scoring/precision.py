@@ -2,14 +2,20 @@
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
 
-from moderation.scoring.lengths import TextTower
+from moderation.scoring.attention import with_lean_attention
+from moderation.scoring.clones import clone
 from moderation.scoring.model import ClipModel
+from moderation.scoring.packed import can_pack, pack
+from moderation.scoring.probes import probe_images, probe_pixels, probe_tokens
+from moderation.scoring.towers import Towers, Vectors
 
 Wanted = Literal["auto", "fp32", "bf16"]
 
@@ -17,17 +23,17 @@ Wanted = Literal["auto", "fp32", "bf16"]
 MAX_DRIFT = 0.005
 # Much faster, or timing noise would let two starts choose differently and score differently.
 _MUCH_FASTER = 2.0
-# Fewer pairs would hide what bf16 gains: measured on ViT-B-32, 1.6 with 8 and 4.0 with 64.
-_PROBE_PAIRS = 32
+# On a GPU a small batch takes as long in any precision.
+_PROBE_PAIRS = {"cpu": 16, "cuda": 256}
+_DRIFT_PAIRS = 8
 _LONG_RUN_S = 2.0
-_PROBES = ("a dog", "two red balls left of a blue house", "a busy street at night", "soup")
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The model to compute with, and what was measured; times of `_PROBE_PAIRS` pairs."""
+    """The towers to compute with, and what was measured; times of one batch of probes."""
 
-    model: ClipModel
+    towers: Towers
     precision: Literal["fp32", "bf16"]
     fp32_s: float | None = None
     bf16_s: float | None = None
@@ -35,55 +41,75 @@ class Choice:
 
 
 @torch.inference_mode()
-def choose_precision(model: ClipModel, wanted: Wanted, *, can_cut: bool) -> Choice:
-    """Take what is wanted or, with auto, bf16 where a short measurement speaks for it.
-
-    Captions are cut as in earnest where the model's tower can be.
-    """
+def choose_precision(model: ClipModel, wanted: Wanted) -> Choice:
+    """Take what is wanted or, with auto, bf16 where a short measurement speaks for it."""
+    lean = with_lean_attention(model)
+    # Tried in fp32: in bf16 the rounding alone differs by more than the test allows.
+    exact = Towers(lean)
     if wanted == "fp32":
-        return Choice(model, "fp32")
-    halved = replace(model, clip=copy.deepcopy(model.clip).to(torch.bfloat16))
+        return Choice(exact, "fp32")
+    halved = Towers(_halved(lean), can_cut=exact.can_cut)
     if wanted == "bf16":
         return Choice(halved, "bf16")
-    images, tokens = _probes(model)
-    exact, fp32_s = _measure(model, images, tokens, can_cut)
-    try:
-        close, bf16_s = _measure(halved, images, tokens, can_cut)
-    except RuntimeError:
-        # Some operation of this model or device does not know bf16.
-        return Choice(model, "fp32", fp32_s)
-    drift = float((exact - close).abs().max())
+    with _one_thread():
+        try:
+            stock = _stock_cosines(model)
+            _, fp32_s = _measure(exact)
+            cosines, bf16_s = _measure(halved)
+        except RuntimeError:
+            # Some operation of this model or device does not know bf16.
+            return Choice(exact, "fp32")
+    drift = float(np.abs(cosines - stock).max())
     is_better = drift <= MAX_DRIFT and fp32_s > _MUCH_FASTER * bf16_s
     return Choice(
-        halved if is_better else model, "bf16" if is_better else "fp32", fp32_s, bf16_s, drift
+        halved if is_better else exact, "bf16" if is_better else "fp32", fp32_s, bf16_s, drift
     )
 
 
-def _probes(model: ClipModel) -> tuple[torch.Tensor, torch.Tensor]:
-    """Blurred noise, which is nearer to photos than noise is, and captions."""
-    generator = torch.Generator().manual_seed(5)
-    coarse = torch.randn(_PROBE_PAIRS, 3, 14, 14, generator=generator)
-    size = (model.framing.height_px, model.framing.width_px)
-    images = torch.nn.functional.interpolate(coarse, size, mode="bicubic")
-    captions = [_PROBES[index % len(_PROBES)] for index in range(_PROBE_PAIRS)]
-    tokens = model.tokenizer(captions, context_length=model.context_length)
-    return images.to(model.device), tokens.to(model.device)
+def _halved(model: ClipModel) -> ClipModel:
+    """The model in bf16, its weights packed where this CPU can read them so."""
+    halved = replace(model, clip=copy.deepcopy(model.clip).to(torch.bfloat16))
+    if not can_pack(halved.clip):
+        return halved
+    packed = replace(halved, clip=clone(halved.clip))
+    pack(packed.clip)
+    try:
+        packed.clip.encode_image(probe_images(packed, 1).bfloat16())
+        packed.clip.encode_text(probe_tokens(packed, 1))
+    # A model that reads its layers' weights itself.
+    except (RuntimeError, AttributeError):
+        return halved
+    return packed
 
 
-def _measure(
-    model: ClipModel, images: torch.Tensor, tokens: torch.Tensor, can_cut: bool
-) -> tuple[torch.Tensor, float]:
-    """Cosines of all probes with all probes, and the shorter of two runs in seconds."""
-    dtype = next(model.clip.parameters()).dtype
-    encode_image: Callable[..., torch.Tensor] = model.clip.encode_image
-    text_tower = TextTower(model, can_cut=can_cut)
+def _stock_cosines(model: ClipModel) -> Vectors:
+    """Cosines of some probes with some, (n, n), as open_clip alone computes them in fp32."""
+    images = model.clip.encode_image(probe_images(model, _DRIFT_PAIRS), normalize=True)
+    texts = model.clip.encode_text(probe_tokens(model, _DRIFT_PAIRS), normalize=True)
+    cosines: Vectors = (images @ texts.T).cpu().numpy()
+    return cosines
+
+
+def _measure(towers: Towers) -> tuple[Vectors, float]:
+    """The same cosines, and the shorter of two runs of one batch in seconds."""
+    count = _PROBE_PAIRS[towers.model.device.type]
+    pixels = probe_pixels(towers.model, count)
+    tokens = list(probe_tokens(towers.model, count).cpu())
     took_s: list[float] = []
     # A second run tells warming up from speed; a long one needs no second.
     while not took_s or (len(took_s) == 1 and took_s[0] < _LONG_RUN_S):
         started_s = time.perf_counter()
-        image_vectors = encode_image(images.to(dtype), normalize=True).float()
-        text_vectors = torch.nn.functional.normalize(text_tower.encode(tokens).float(), dim=-1)
-        # Copying to the CPU waits for the device.
-        cosines = (image_vectors @ text_vectors.T).cpu()
+        images, texts = towers.encode_images(pixels), towers.encode_captions(tokens)
         took_s.append(time.perf_counter() - started_s)
-    return cosines, min(took_s)
+    return images[:_DRIFT_PAIRS] @ texts[:_DRIFT_PAIRS].T, min(took_s)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """As lanes compute, and less disturbed by whatever else this machine does at the time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -112,11 +112,11 @@ def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     """URLs with passwords and keys stay out of everything that is printed."""
     assert {"database_url", "redis_url", "api_key"} <= set(SECRETS)
     for name in SECRETS:
-        monkeypatch.setenv(f"CAPTIONGUARD_{name.upper()}", "hunter2")
+        monkeypatch.setenv(f"CAPTIONGUARD_{name.upper()}", f"hunter2-{name}")
     settings = load_settings()
     for shown in (repr(settings), str(settings), settings.model_dump_json()):
         assert "hunter2" not in shown
-    assert all(getattr(settings, name).get_secret_value() == "hunter2" for name in SECRETS)
+    assert all(getattr(settings, name).get_secret_value() == f"hunter2-{name}" for name in SECRETS)
 
 
 def test_secrets_do_not_show_beside_a_wrong_value(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import open_clip
@@ -49,7 +50,7 @@ def _score(
     model: ClipModel, pairs: Sequence[tuple[int, int]], *, max_batch_items: int = 64
 ) -> list[PairScore]:
     with _engine(model, max_batch_items=max_batch_items) as engine:
-        staged = [engine.submit(Image(IMAGES[i]), CAPTIONS[j]) for i, j in pairs]
+        staged = [engine.score(str(i), partial(Image, IMAGES[i]), CAPTIONS[j]) for i, j in pairs]
         return [future.result(PATIENCE_S) for future in staged]
 
 
@@ -99,28 +100,33 @@ def test_only_a_cut_caption_is_noted_as_cut(model: ClipModel, caption: int) -> N
     is_long = caption == len(CAPTIONS) - 1
     cut = (Note.CAPTION_TRUNCATED,) if is_long else ()
     with _engine(model, max_batch_items=4) as engine:
-        plain = engine.submit(Image(IMAGES[0]), CAPTIONS[caption])
-        noted = engine.submit(Image(IMAGES[0], (Note.FIRST_FRAME_ONLY,)), CAPTIONS[caption])
+        plain = engine.score("plain", lambda: Image(IMAGES[0]), CAPTIONS[caption])
+        frame = Image(IMAGES[0], (Note.FIRST_FRAME_ONLY,))
+        noted = engine.score("noted", lambda: frame, CAPTIONS[caption])
         assert plain.result(PATIENCE_S).notes == cut
         assert noted.result(PATIENCE_S).notes == (Note.FIRST_FRAME_ONLY, *cut)
 
 
 def test_every_batch_is_reported(model: ClipModel) -> None:
-    """The reports cover each pair once, and no batch is larger than allowed."""
+    """The reports cover each image and caption once, and no batch is larger than allowed."""
     reports: list[BatchReport] = []
     with _engine(model, max_batch_items=3, reports=reports) as engine:
         for number in range(10):
-            engine.submit(Image(IMAGES[number % len(IMAGES)]), "a dog")
-    sizes = [len(report.waits_s) for report in reports]
-    assert sum(sizes) == 10
-    assert max(sizes) <= 3
+            image = Image(IMAGES[number % len(IMAGES)])
+            engine.score(str(number), partial(Image, image.pixels), f"dog {number}")
+    assert sum(report.images for report in reports) == 10
+    assert sum(report.captions for report in reports) == 10
+    assert max(report.images + report.captions for report in reports) <= 2 * 3
     assert all(report.forward_s >= 0 and min(report.waits_s) >= 0 for report in reports)
 
 
 def test_closing_scores_what_is_staged(model: ClipModel, stock: torch.Tensor) -> None:
     """Pairs that were handed in before the end get their cosine."""
     engine = Engine(model, max_batch_items=2)
-    staged = [engine.submit(Image(image), CAPTIONS[0]) for image in IMAGES[:5]]
+    staged = [
+        engine.score(str(number), partial(Image, image), CAPTIONS[0])
+        for number, image in enumerate(IMAGES[:5])
+    ]
     engine.close()
     cosines = [future.result(0).cosine for future in staged]
     assert cosines == pytest.approx(stock[:5, 0].tolist(), abs=TOLERANCE)
@@ -129,8 +135,9 @@ def test_closing_scores_what_is_staged(model: ClipModel, stock: torch.Tensor) ->
 def test_an_image_of_another_size_harms_later_pairs_not(model: ClipModel) -> None:
     """What the model cannot take fails its own batch; the engine goes on."""
     with _engine(model, max_batch_items=1) as engine:
-        wrong = engine.submit(Image(np.zeros((7, 7, 3), dtype=np.uint8)), "a dog")
-        right = engine.submit(Image(IMAGES[0]), "a dog")
+        small = Image(np.zeros((7, 7, 3), dtype=np.uint8))
+        wrong = engine.score("wrong", lambda: small, "a dog")
         with pytest.raises(Exception, match=r"."):
             wrong.result(PATIENCE_S)
+        right = engine.score("right", lambda: Image(IMAGES[0]), "a dog")
         assert -1 <= right.result(PATIENCE_S).cosine <= 1

@@ -1,5 +1,6 @@
 """bf16 is taken where it is much faster and close enough, and cosines stay close."""
 
+from functools import partial
 from unittest.mock import patch
 
 import numpy as np
@@ -19,7 +20,9 @@ def _cosines(model: ClipModel, wanted: Wanted) -> list[float]:
     images = np.random.default_rng(3).integers(0, 256, (9, 32, 32, 3), dtype=np.uint8)
     engine = Engine(model, max_batch_items=4, precision=wanted)
     try:
-        staged = [engine.submit(Image(i), CAPTIONS[n % 3]) for n, i in enumerate(images)]
+        staged = [
+            engine.score(str(n), partial(Image, i), CAPTIONS[n % 3]) for n, i in enumerate(images)
+        ]
         return [future.result(60).cosine for future in staged]
     finally:
         engine.close()
@@ -34,7 +37,7 @@ def test_bf16_stays_within_the_drift(model: ClipModel) -> None:
 
 def test_the_model_itself_stays_as_it_was(model: ClipModel) -> None:
     """Choosing bf16 leaves the loaded model, whose hash was taken, in fp32."""
-    assert choose_precision(model, "bf16", can_cut=True).model is not model
+    assert choose_precision(model, "bf16").precision == "bf16"
     assert next(model.clip.parameters()).dtype == torch.float32
 
 
@@ -46,14 +49,18 @@ def test_bf16_must_be_much_faster_and_close(
     model: ClipModel, faster: float, drift: float, expected: str
 ) -> None:
     """Neither speed nor closeness alone is enough."""
-    measured = iter([(torch.zeros(2), faster), (torch.full((2,), drift), 1.0)])
-    with patch.object(precision, "_measure", lambda *_: next(measured)):
-        choice = choose_precision(model, "auto", can_cut=True)
+    measured = iter([(np.zeros(2), faster), (np.full(2, drift), 1.0)])
+    with (
+        patch.object(precision, "_stock_cosines", lambda _: np.zeros(2)),
+        patch.object(precision, "_measure", lambda *_: next(measured)),
+    ):
+        choice = choose_precision(model, "auto")
     assert choice.precision == expected
-    assert (choice.model is model) == (expected == "fp32")
+    computed_with = next(choice.towers.model.clip.parameters()).dtype
+    assert computed_with == (torch.float32 if expected == "fp32" else torch.bfloat16)
 
 
 def test_what_is_wanted_is_taken(model: ClipModel) -> None:
     """A precision that an operator sets is not second-guessed."""
-    assert choose_precision(model, "fp32", can_cut=True).model is model
-    assert choose_precision(model, "bf16", can_cut=True).precision == "bf16"
+    assert choose_precision(model, "fp32").precision == "fp32"
+    assert choose_precision(model, "bf16").precision == "bf16"
