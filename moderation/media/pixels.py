@@ -3,6 +3,8 @@
 Runs in the sandboxed child only, and so imports neither numpy nor what imports it. For
 plain RGB and grey images the result equals open_clip's stock preprocessing pixel for pixel
 (`open_clip.transform.image_transform`: torchvision's Resize and CenterCrop on Pillow).
+
+JPEGs, which are lossy anyway, come close to it with less work: `framing.draft` says how.
 """
 
 import io
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from moderation.media.framing import draft, frame, pad
 from moderation.media.wire import Status
 
 if TYPE_CHECKING:
@@ -21,15 +24,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
 # The longest side that JPEG can write. Longer ones are attacks: Pillow keeps 8 bytes a row,
 # and resizing a one-pixel-wide image widens every row before it drops any.
 MAX_SIDE_PX = 65_535
-# A crop needs little of a very long picture; beyond this ratio only that part is resized.
-# Below, all of it is, since a partial resize may differ from the stock one by rounding.
-_MAX_RESIZED_TO_CROP = 64
 _MAX_PROFILE_BYTES = 4 * 2**20
-
-_RESAMPLING = {
-    "bicubic": Image.Resampling.BICUBIC,
-    "bilinear": Image.Resampling.BILINEAR,
-}
 
 # What people and attackers send under a picture's name, by its first bytes.
 _LOOKS_LIKE = (
@@ -49,6 +44,7 @@ _LOOKS_LIKE = (
 )
 _LOOKS_LIKE_MARKUP = ((b"<svg", "SVG"), (b"<!doctype html", "HTML"), (b"<html", "HTML"))
 _SUPPORTED_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
+_JPEG = ("JPEG", "MPO")
 _AVIF_BRANDS = (b"avif", b"avis")
 
 
@@ -89,26 +85,6 @@ def read_picture(data: bytes, framing: "Framing", max_pixels: int) -> Picture:
         raise RejectedError(Status.CORRUPT, f"{type(error).__name__}: {error}") from error
 
 
-def frame(image: Image.Image, framing: "Framing") -> Image.Image:
-    """Resize and crop like open_clip; a `longest` picture may stay smaller than the frame."""
-    size, resample = _resized_size(image.size, framing)
-    frame_size = (framing.width_px, framing.height_px)
-    crop = tuple(min(side, wanted) for side, wanted in zip(size, frame_size, strict=True))
-    # Half to even, as Python's round and so torchvision's CenterCrop do it.
-    left, top = (round((side - kept) / 2) for side, kept in zip(size, crop, strict=True))
-    if size[0] * size[1] > _MAX_RESIZED_TO_CROP * frame_size[0] * frame_size[1]:
-        to_source_x, to_source_y = image.width / size[0], image.height / size[1]
-        box = (
-            left * to_source_x,
-            top * to_source_y,
-            (left + crop[0]) * to_source_x,
-            (top + crop[1]) * to_source_y,
-        )
-        return image.resize((crop[0], crop[1]), resample, box)
-    resized = image.resize(size, resample)
-    return resized.crop((left, top, left + crop[0], top + crop[1]))
-
-
 def _read(data: bytes, framing: "Framing", max_pixels: int) -> Picture:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         width, height = image.size
@@ -118,12 +94,13 @@ def _read(data: bytes, framing: "Framing", max_pixels: int) -> Picture:
                 f"{width} x {height} pixels; the limit is {max_pixels} in all "
                 f"and {MAX_SIDE_PX} a side",
             )
+        full = draft(image, framing) if image.format in _JPEG else None
         image.load()
         profile = image.info.get("icc_profile")
         flat = _flatten(_upright(image))
         animated = _is_animated(image)
-    framed = _to_srgb(frame(flat, framing), profile)
-    return Picture(_pad(framed, framing), animated)
+    framed = _to_srgb(frame(flat, framing, full), profile)
+    return Picture(pad(framed, framing), animated)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -157,7 +134,7 @@ def _grey_from_16_bit(image: Image.Image) -> Image.Image:
 
 def _is_animated(image: Image.Image) -> bool:
     # A phone's JPEG may hold several pictures (MPO), of which the first is the one meant.
-    if image.format in ("JPEG", "MPO"):
+    if image.format in _JPEG:
         return False
     try:
         return bool(getattr(image, "is_animated", False))
@@ -182,36 +159,6 @@ def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
         except (ImageCms.PyCMSError, OSError, ValueError):
             pass  # a profile that does not fit the picture is worth less than none
     return image.convert("RGB")
-
-
-def _resized_size(
-    size: tuple[int, int], framing: "Framing"
-) -> tuple[tuple[int, int], Image.Resampling]:
-    """Return the width and height to resize to before cropping, rounded like torchvision."""
-    width, height = size
-    wanted_w, wanted_h = framing.width_px, framing.height_px
-    resample = _RESAMPLING[framing.interpolation]
-    if framing.resize_mode == "squash":
-        return (wanted_w, wanted_h), resample
-    if framing.resize_mode == "shortest" and wanted_w == wanted_h:
-        scaled = int(wanted_w * max(size) / min(size))
-        return ((wanted_w, scaled) if width <= height else (scaled, wanted_h)), resample
-    ratios = (height / wanted_h, width / wanted_w)
-    if framing.resize_mode == "shortest":
-        # open_clip does not hand the interpolation on here; we owe models what they are used to.
-        ratio, resample = min(ratios), Image.Resampling.BICUBIC
-    else:
-        ratio = max(ratios)
-    return (max(1, round(width / ratio)), max(1, round(height / ratio))), resample
-
-
-def _pad(image: Image.Image, framing: "Framing") -> Image.Image:
-    size = (framing.width_px, framing.height_px)
-    if image.size == size:
-        return image
-    padded = Image.new("RGB", size, (framing.fill,) * 3)
-    padded.paste(image, ((size[0] - image.width) // 2, (size[1] - image.height) // 2))
-    return padded
 
 
 def _unidentified(data: bytes) -> RejectedError:

@@ -1,6 +1,7 @@
 """What a decoded image looks like: like open_clip's for plain ones, upright and on white."""
 
 import io
+from typing import Any
 
 import numpy as np
 import open_clip.transform
@@ -9,9 +10,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
-from PIL import ImageCms
+from PIL import ImageCms, ImageOps
 
 from moderation.media.decode import DecoderPool
+from moderation.media.framing import draft
 from moderation.media.pixels import read_picture
 from moderation.types import Framing, Note, Pixels
 from tests.unit.media.files import SUPPORTED, animation, corners, encode, noise, solid
@@ -81,11 +83,85 @@ def test_sizes_are_rounded_like_open_clips(
     assert np.array_equal(np.asarray(picture.image), _open_clip_pixels(image, framing))
 
 
-def test_a_jpeg_equals_open_clips(pool: DecoderPool, framing: Framing) -> None:
-    """Lossy files are decoded as Pillow decodes them, without shortcuts."""
-    data = encode(noise(200, 133), "JPEG", quality=80)
-    expected = _open_clip_pixels(PillowImage.open(io.BytesIO(data)), framing)
-    assert np.array_equal(pool.decode(data).pixels, expected)
+def _photo(framing: Framing, size: tuple[int, int]) -> PillowImage.Image:
+    """Return a picture with about as much detail as the frame can show."""
+    detail = noise(max(2, framing.width_px // 3), max(2, framing.height_px // 3))
+    return detail.resize(size, PillowImage.Resampling.BICUBIC)
+
+
+def _lying(image: PillowImage.Image, orientation: int, **options: Any) -> bytes:
+    """Return a JPEG that is to be turned before it is looked at."""
+    exif = PillowImage.Exif()
+    exif[0x0112] = orientation
+    return encode(image, "JPEG", exif=exif, quality=95, **options)
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    framing=st.sampled_from(FRAMINGS),
+    short=st.floats(0.5, 20),
+    ratio=st.floats(1, 3),
+    wide=...,
+    mode=st.sampled_from(["RGB", "L"]),
+    orientation=st.integers(1, 8),
+    progressive=...,
+)
+def test_a_jpeg_is_close_to_open_clips(
+    framing: Framing,
+    short: float,
+    ratio: float,
+    wide: bool,
+    mode: str,
+    orientation: int,
+    progressive: bool,
+) -> None:
+    """At whatever size libjpeg decodes, the picture stays in its place and keeps its detail."""
+    side = min(framing.width_px, framing.height_px, 50)
+    size = (int(short * ratio * side), int(short * side))
+    image = _photo(framing, size if wide else size[::-1]).convert(mode)
+    data = _lying(image, orientation, progressive=progressive)
+    stock = ImageOps.exif_transpose(PillowImage.open(io.BytesIO(data)))
+    pixels = np.asarray(read_picture(data, framing, 10**7).image)
+    difference = np.abs(pixels.astype(int) - _open_clip_pixels(stock, framing))
+    assert difference.mean() < 1.6
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    framing=st.sampled_from(FRAMINGS),
+    width=st.integers(1, 3000),
+    height=st.integers(1, 3000),
+    orientation=st.integers(1, 8),
+)
+def test_a_jpeg_is_decoded_with_pixels_to_spare(
+    framing: Framing, width: int, height: int, orientation: int
+) -> None:
+    """What the resize starts from is larger than its result, but never much larger than needed."""
+    data = _lying(solid(9, "L", (width, height)), orientation)
+    with PillowImage.open(io.BytesIO(data)) as image:
+        full = draft(image, framing)
+        decoded_width = image.width
+    upright = (height, width) if orientation >= 5 else (width, height)
+    assert full.size == upright
+    shrinks = (upright[0] / framing.width_px, upright[1] / framing.height_px)
+    shrink = max(shrinks) if framing.resize_mode == "longest" else min(shrinks)
+    divisor = round(width / decoded_width) if decoded_width < width else 1
+    assert divisor == 1 or divisor * 1.7 < shrink
+    if framing.width_px == framing.height_px and framing.resize_mode != "longest":
+        assert divisor == 8 or divisor * 3.6 > shrink
+
+
+def test_a_cmyk_or_phones_jpeg_is_close_to_open_clips_at_any_size() -> None:
+    """Print colours and files with a second picture are decoded smaller just as well."""
+    framing = FRAMINGS[0]
+    photo = _photo(framing, (1801, 1203))
+    for data in (
+        encode(photo.convert("CMYK"), "JPEG", quality=95),
+        encode(photo, "MPO", quality=95, save_all=True, append_images=[solid("blue")]),
+    ):
+        expected = _open_clip_pixels(PillowImage.open(io.BytesIO(data)).convert("RGB"), framing)
+        pixels = np.asarray(read_picture(data, framing, 10**7).image)
+        assert np.abs(pixels.astype(int) - expected).mean() < 1.6
 
 
 @pytest.mark.parametrize("framing", FRAMINGS, ids=str)
