@@ -123,7 +123,7 @@ def test_a_jpeg_is_close_to_open_clips(
     stock = ImageOps.exif_transpose(PillowImage.open(io.BytesIO(data)))
     pixels = np.asarray(read_picture(data, framing, 10**7).image)
     difference = np.abs(pixels.astype(int) - _open_clip_pixels(stock, framing))
-    assert difference.mean() < 1.6
+    assert difference.mean() < 1
 
 
 @settings(deadline=None, max_examples=100)
@@ -146,9 +146,9 @@ def test_a_jpeg_is_decoded_with_pixels_to_spare(
     shrinks = (upright[0] / framing.width_px, upright[1] / framing.height_px)
     shrink = max(shrinks) if framing.resize_mode == "longest" else min(shrinks)
     divisor = round(width / decoded_width) if decoded_width < width else 1
-    assert divisor == 1 or divisor * 1.7 < shrink
+    assert divisor == 1 or divisor * 2.3 < shrink
     if framing.width_px == framing.height_px and framing.resize_mode != "longest":
-        assert divisor == 8 or divisor * 3.6 > shrink
+        assert divisor == 8 or divisor * 5 > shrink
 
 
 def test_a_cmyk_or_phones_jpeg_is_close_to_open_clips_at_any_size() -> None:
@@ -161,7 +161,7 @@ def test_a_cmyk_or_phones_jpeg_is_close_to_open_clips_at_any_size() -> None:
     ):
         expected = _open_clip_pixels(PillowImage.open(io.BytesIO(data)).convert("RGB"), framing)
         pixels = np.asarray(read_picture(data, framing, 10**7).image)
-        assert np.abs(pixels.astype(int) - expected).mean() < 1.6
+        assert np.abs(pixels.astype(int) - expected).mean() < 1
 
 
 @pytest.mark.parametrize("framing", FRAMINGS, ids=str)
