@@ -10,6 +10,7 @@ JPEGs, which are lossy anyway, come close to it with less work: `framing.draft` 
 import io
 import warnings
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -149,16 +150,24 @@ def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
     """
     if isinstance(profile, bytes) and 0 < len(profile) <= _MAX_PROFILE_BYTES:
         try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if "srgb" not in (source.profile.profile_description or "").lower():
-                converted = ImageCms.profileToProfile(
-                    image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-                )
+            transform = _transform(profile, image.mode)
+            if transform is not None:
+                converted = ImageCms.applyTransform(image, transform)
                 if converted is not None:
                     return converted
         except (ImageCms.PyCMSError, OSError, ValueError):
             pass  # a profile that does not fit the picture is worth less than none
     return image.convert("RGB")
+
+
+# A platform's posts bear few different profiles, and working one out takes milliseconds.
+@lru_cache(maxsize=8)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Return what turns a profile's colours into sRGB; None for a profile that is sRGB."""
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    if "srgb" in (source.profile.profile_description or "").lower():
+        return None
+    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
 
 
 def _unidentified(data: bytes) -> RejectedError:

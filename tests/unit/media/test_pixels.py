@@ -314,6 +314,22 @@ def test_a_colour_profile_is_followed(pool: DecoderPool) -> None:
     assert _close(_colour(pool.decode(data).pixels), (0, 0, 255), 6)
 
 
+def test_colour_profiles_do_not_mix() -> None:
+    """One process keeps what it worked out of a profile, and takes it for no other file."""
+    swapped = _profile_with_red_and_blue_swapped()
+    twice = swapped.replace(b"rXYZ", b"----").replace(b"bXYZ", b"rXYZ").replace(b"----", b"bXYZ")
+    framing = Framing(8, 8, "bicubic", "squash", 0)
+    files = {
+        encode(solid("red"), "PNG", icc_profile=swapped): (0, 0, 255),
+        encode(solid("red"), "PNG", icc_profile=twice): (255, 0, 0),
+        encode(solid("red"), "PNG"): (255, 0, 0),
+        encode(solid(200, "L"), "PNG", icc_profile=swapped): (200, 200, 200),
+    }
+    for data, colour in [*files.items()] * 2:
+        picture = read_picture(data, framing, 10**6)
+        assert _close(_colour(np.asarray(picture.image)), colour, 6)
+
+
 def test_the_usual_profile_changes_nothing(pool: DecoderPool) -> None:
     """A file that is tagged as sRGB keeps its very pixels."""
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
