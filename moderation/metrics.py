@@ -53,6 +53,12 @@ class Metrics:
             buckets=_STAGE_BUCKETS_S,
             registry=self.registry,
         )
+        self.stage_cpu = Counter(
+            "captionguard_stage_cpu_seconds",
+            "CPU time of this process's threads in a stage; decoder processes have their own.",
+            ["stage"],
+            registry=self.registry,
+        )
         self.batch_items = Histogram(
             "captionguard_batch_items",
             "Images or captions, whichever are more, in one forward pass.",

@@ -2,15 +2,24 @@
 
 import signal
 import threading
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from moderation.console import people, print_document
+from moderation.console import people, print_document, progress
 from moderation.errors import InputRefused, TemporaryFault
 from moderation.settings import load_settings
+
+
+class Device(StrEnum):
+    """Where CLIP can run."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
 
 
 def register(app: typer.Typer) -> None:
@@ -18,6 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command()(worker)
     app.command()(scheduler)
     app.command()(score)
+    app.command()(bench)
 
 
 def worker() -> None:
@@ -77,6 +87,38 @@ def score(
         print_document(document)
     else:
         _show(document)
+
+
+def bench(
+    model: Annotated[str, typer.Option(help="The model.")] = "ViT-B-32:random",
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="A folder of photos; drawn ones if not given."
+        ),
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where CLIP runs.")] = Device.AUTO,
+    seconds: Annotated[float, typer.Option(min=5, help="About how long to measure.")] = 120,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document for tools.")
+    ] = False,
+) -> None:
+    """Measure how fast this machine scores.
+
+    Everything in one run: a naive worker, stock open_clip, our towers, our decoders, the whole
+    pipeline on servers of its own. Figures mean most as ratios within one run.
+    """
+    from workers.bench.figures import table
+    from workers.bench.run import run_bench
+
+    settings = load_settings().model_copy(update={"model": model, "device": device.value})
+    with progress(quiet=as_json) as bar:
+        figures = run_bench(settings, images=images, seconds=seconds, bar=bar)
+    if as_json:
+        print_document(figures.to_document())
+    else:
+        people.print(f"{figures.model} on {figures.device}, {figures.images} photos:")
+        people.print(table(figures))
 
 
 def _show(document: dict[str, Any]) -> None:

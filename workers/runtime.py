@@ -58,6 +58,7 @@ def open_scorer(settings: Settings, metrics: Metrics) -> Scorer:
     def count(report: BatchReport) -> None:
         metrics.batch_items.observe(max(report.images, report.captions))
         metrics.stage.labels("forward").observe(report.forward_s)
+        metrics.stage_cpu.labels("forward").inc(report.forward_cpu_s)
         for wait_s in report.waits_s:
             metrics.stage.labels("batch_wait").observe(wait_s)
 

@@ -148,12 +148,14 @@ def _named(runtime: Runtime, journey: _Journey) -> tuple[str, Callable[[], bytes
 
 
 def _timed(runtime: Runtime, journey: _Journey, stage: str, action: Any) -> Any:
-    started_s = time.perf_counter()
+    metrics = runtime.services.metrics
+    started_s, started_cpu_s = time.perf_counter(), time.thread_time()
     try:
         return action()
     finally:
         journey.stages_s[stage] = time.perf_counter() - started_s
-        runtime.services.metrics.stage.labels(stage).observe(journey.stages_s[stage])
+        metrics.stage.labels(stage).observe(journey.stages_s[stage])
+        metrics.stage_cpu.labels(stage).inc(time.thread_time() - started_cpu_s)
 
 
 def _conclude(runtime: Runtime, journey: _Journey, staged: "Future[Future[PairScore]]") -> None:

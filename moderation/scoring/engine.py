@@ -1,6 +1,7 @@
 """One engine a process: images and captions to cosines, in batches, each computed once."""
 
 import hashlib
+import math
 import os
 import threading
 import time
@@ -31,6 +32,7 @@ class BatchReport:
     images: int
     captions: int
     forward_s: float
+    forward_cpu_s: float
     waits_s: tuple[float, ...]
 
 
@@ -151,7 +153,7 @@ class Engine:
         if self._is_cpu:
             # Holds for the calling thread: this lane.
             torch.set_num_threads(1)
-        started_s = time.perf_counter()
+        started_s, started_cpu_s = time.perf_counter(), time.thread_time()
         images = [job for job in jobs if job.pixels is not None]
         captions = [job for job in jobs if job.tokens is not None]
         found: dict[Key, Embedding] = {}
@@ -163,12 +165,17 @@ class Engine:
                 [j.tokens for j in chunk if j.tokens is not None]
             )
             found |= _embeddings(chunk, vectors)
+        forward_s, forward_cpu_s = (
+            time.perf_counter() - started_s,
+            time.thread_time() - started_cpu_s,
+        )
         self._cache.put(list(found.items()))
         self._on_batch(
             BatchReport(
                 images=len(images),
                 captions=len(captions),
-                forward_s=time.perf_counter() - started_s,
+                forward_s=forward_s,
+                forward_cpu_s=forward_cpu_s,
                 waits_s=tuple(started_s - job.staged_s for job in jobs),
             )
         )
@@ -230,9 +237,13 @@ def _cosine_of(image: "Future[Embedding]", text: "Future[Embedding]") -> "Future
     score: Future[PairScore] = Future()
 
     def finish(_: "Future[Embedding]") -> None:
+        # One whose caller gave up: setting a cancelled future is an error.
+        if not score.set_running_or_notify_cancel():
+            return
         try:
             score.set_result(_score(image.result(), text.result()))
-        except Exception as error:
+        # Whatever ended another thread's `read` must not leave this one waiting.
+        except BaseException as error:
             score.set_exception(error)
 
     image.add_done_callback(lambda _: text.add_done_callback(finish))
@@ -241,5 +252,8 @@ def _cosine_of(image: "Future[Embedding]", text: "Future[Embedding]") -> "Future
 
 def _score(image: Embedding, text: Embedding) -> PairScore:
     cosine = float(image.vector @ text.vector)
+    # `min` and `max` would make it 1, a perfect match.
+    if math.isnan(cosine):
+        raise ArithmeticError("the model computed a vector that is not a number")
     # Rounding may leave a unit vector a little longer than one.
     return PairScore(max(-1.0, min(1.0, cosine)), image.notes + text.notes)

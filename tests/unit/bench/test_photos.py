@@ -9,7 +9,7 @@ import open_clip
 import pytest
 from PIL import Image
 
-from moderation.bench.photos import draw_photos, read_photos
+from workers.bench.photos import draw_photos, read_photos
 from moderation.errors import InputRefused
 
 

@@ -1,0 +1,57 @@
+"""How long a post waits for its verdict, one at a time and in an open loop at a given load."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.bench.photos import Photo
+from workers.bench.pipeline import commit_times_s, forget, store, wait_until_done
+from workers.bench.rig import Rig
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds from the moment a post should have been sent to its committed verdict."""
+
+    p50_ms: float
+    p99_ms: float
+
+
+def open_loop(
+    rig: Rig,
+    photos: Sequence[Photo],
+    *,
+    per_s: float,
+    seed: int,
+) -> Latency:
+    """Send single posts at Poisson times, whatever becomes of those before.
+
+    A sender that falls behind does not hide it: time counts from the intended moment
+    (Schroeder et al., Open Versus Closed: A Cautionary Tale, NSDI 2006).
+    """
+    gaps_s = np.random.default_rng(seed).exponential(1 / per_s, len(photos))
+    return _timed(rig, photos, np.cumsum(gaps_s))
+
+
+def idle(rig: Rig, photos: Sequence[Photo], *, gap_s: float) -> Latency:
+    """Send single posts so far apart that each finds everything idle."""
+    return _timed(rig, photos, gap_s * np.arange(len(photos), dtype=np.float64))
+
+
+def _timed(
+    rig: Rig,
+    photos: Sequence[Photo],
+    after_s: NDArray[np.float64],
+) -> Latency:
+    messages = store(rig, photos, in_a_message=1)
+    intended_s = time.time() + after_s
+    for message, at_s in zip(messages, intended_s, strict=True):
+        time.sleep(max(0.0, at_s - time.time()))
+        rig.queue.send(message.submissions, message_id=message.id)
+    wait_until_done(rig, len(messages))
+    waits_ms = 1000 * (commit_times_s(rig, messages) - intended_s)
+    forget(rig, messages)
+    return Latency(float(np.percentile(waits_ms, 50)), float(np.percentile(waits_ms, 99)))

@@ -1,0 +1,92 @@
+"""The parts by themselves, in this process: towers, decoders, stock open_clip."""
+
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+
+import torch
+
+from moderation.media.decode import DecoderPool
+from moderation.scoring.model import ClipModel
+from moderation.scoring.precision import choose_precision
+from moderation.scoring.text import tokenize
+from moderation.settings import Settings
+from moderation.types import Framing, Pixels
+from workers.bench.photos import Photo
+from workers.bench.stock import StockModel
+from workers.bench.usage import children, own_s
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How many a second, and the CPU seconds that one took."""
+
+    per_s: float
+    cpu_s: float
+
+
+class Forward:
+    """The towers alone, on staged pixels and tokens, as many lanes at once as a worker has."""
+
+    def __init__(self, model: ClipModel, settings: Settings, *, lanes: int) -> None:
+        self.choice = choose_precision(model, settings.precision)
+        self._tokenizer = model.tokenizer
+        self._lanes = lanes
+
+    def run(self, pixels: Sequence[Pixels], photos: Sequence[Photo], *, seconds: float) -> Speed:
+        """Encode these pairs again and again in one batch a lane for so many seconds."""
+        towers = self.choice.towers
+        context_length = towers.model.context_length
+        tokens = [tokenize(p.caption, self._tokenizer, context_length).ids for p in photos]
+        deadline_s = time.perf_counter() + seconds
+
+        def lane() -> tuple[int, float]:
+            if towers.model.device.type == "cpu":
+                torch.set_num_threads(1)
+            pairs, started_cpu_s = 0, time.thread_time()
+            while pairs == 0 or time.perf_counter() < deadline_s:
+                towers.encode_images(pixels)
+                towers.encode_captions(tokens)
+                pairs += len(pixels)
+            return pairs, time.thread_time() - started_cpu_s
+
+        started_s = time.perf_counter()
+        with ThreadPoolExecutor(self._lanes) as threads:
+            runs = [
+                future.result() for future in [threads.submit(lane) for _ in range(self._lanes)]
+            ]
+        took_s = time.perf_counter() - started_s
+        pairs = sum(pairs for pairs, _ in runs)
+        return Speed(pairs / took_s, sum(cpu_s for _, cpu_s in runs) / pairs)
+
+
+def decode(
+    photos: Sequence[Photo], framing: Framing, settings: Settings
+) -> tuple[list[Pixels], Speed]:
+    """Decode photos in a sandboxed pool, as a worker does: the pixels, and how fast."""
+    others = children(os.getpid())
+    pool = DecoderPool(
+        processes=settings.decode_processes,
+        framing=framing,
+        max_pixels=settings.max_image_pixels,
+        timeout_s=settings.decode_timeout_s,
+        memory_bytes=settings.decode_memory_bytes,
+    )
+    with pool, ThreadPoolExecutor(settings.fetch_threads) as do:
+        pool.start()
+        before_s, started_s = own_s(without=others), time.perf_counter()
+        images = list(do.map(lambda photo: pool.decode(photo.data).pixels, photos))
+        took_s = time.perf_counter() - started_s
+        cpu_s = own_s(without=others) - before_s
+    return images, Speed(len(photos) / took_s, cpu_s / len(photos))
+
+
+def stock_batch(stock: StockModel, photos: Sequence[Photo]) -> tuple[list[float], float]:
+    """Stock open_clip on one batch of files: the cosines and pairs a second, towers alone."""
+    pixels = [stock.preprocess(BytesIO(photo.data)) for photo in photos]
+    started_s = time.perf_counter()
+    cosines = stock.cosines(pixels, [photo.caption for photo in photos])
+    return cosines, len(photos) / (time.perf_counter() - started_s)

@@ -1,0 +1,141 @@
+"""Pairs through the real pipeline: stored, sent over Redis, and timed until they are committed."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import text
+
+from moderation.errors import ServiceUnavailable
+from moderation.queue import MAX_ITEMS, new_message_id
+from moderation.store import submissions
+from moderation.types import ImageRef, NewSubmission
+from workers.bench.photos import Photo
+from workers.bench.rig import Rig, WorkerProcess
+from workers.bench.usage import WorkerUsage
+
+# Without one more verdict for so long, the worker is stuck.
+_PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message that can be sent: its rows and images are stored."""
+
+    id: str
+    submissions: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What one run of the pipeline showed: a sustained rate, and what the worker used for it."""
+
+    pairs: int
+    pairs_per_s: float
+    usage: WorkerUsage
+
+
+def store(rig: Rig, photos: Sequence[Photo], *, in_a_message: int = MAX_ITEMS) -> list[Message]:
+    """Do what the API does before it sends: images into the blob store, rows into PostgreSQL."""
+    messages = []
+    for start in range(0, len(photos), in_a_message):
+        message_id = new_message_id()
+        items = [
+            NewSubmission("bench", None, "default", p.caption, ImageRef(blob=rig.blobs.put(p.data)))
+            for p in photos[start : start + in_a_message]
+        ]
+        with rig.database.begin() as connection:
+            accepted = submissions.accept(connection, items, message_id=message_id)
+        messages.append(Message(message_id, tuple(answer.id for answer in accepted)))
+    return messages
+
+
+def run_flow(
+    rig: Rig,
+    worker: WorkerProcess,
+    photos: Sequence[Photo],
+    *,
+    left_out: int,
+) -> Flow:
+    """Send photos as packed messages and time the verdicts while the queue is full.
+
+    The rate is taken between the first commit and the last one before which `left_out` pairs
+    were still to be done: what starts up and what runs dry does not count.
+    """
+    messages = store(rig, photos)
+    before = WorkerUsage.of(worker)
+    send(rig, messages)
+    wait_until_done(rig, len(photos))
+    usage = WorkerUsage.of(worker).since(before)
+    done_s = np.sort(commit_times_s(rig, messages))
+    forget(rig, messages)
+    return Flow(len(photos), _sustained(done_s, left_out), usage)
+
+
+def send(rig: Rig, messages: Sequence[Message]) -> None:
+    """Put messages into Redis."""
+    for message in messages:
+        rig.queue.send(message.submissions, message_id=message.id)
+
+
+def wait_until_done(rig: Rig, expected: int) -> None:
+    """Wait until nothing is pending. Raises `ServiceUnavailable` when a worker is stuck."""
+    left, changed_s = expected, time.monotonic()
+    while left:
+        time.sleep(0.1)
+        with rig.database.connect() as connection:
+            now_left = submissions.count_pending(connection, at_most=1_000_000)
+        if now_left != left:
+            left, changed_s = now_left, time.monotonic()
+        elif time.monotonic() - changed_s > _PATIENCE_S:
+            raise ServiceUnavailable(f"The worker stopped with {left} pairs left; see its log.")
+
+
+def commit_times_s(rig: Rig, messages: Sequence[Message]) -> NDArray[np.float64]:
+    """When each submission's verdict was committed, Unix seconds, in the messages' order."""
+    ids = [id_ for message in messages for id_ in message.submissions]
+    with rig.database.connect() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT submission_id, extract(epoch FROM pg_xact_commit_timestamp(xmin)) AS at "
+                "FROM verdicts WHERE submission_id = ANY(:ids)"
+            ),
+            {"ids": ids},
+        )
+        times = {row.submission_id: float(row.at) for row in rows}
+    return np.array([times[id_] for id_ in ids])
+
+
+def cosines(rig: Rig, messages: Sequence[Message]) -> list[float | None]:
+    """The stored cosine of each submission, in the messages' order."""
+    ids = [id_ for message in messages for id_ in message.submissions]
+    with rig.database.connect() as connection:
+        found = {
+            status.submission.id: status.verdict.cosine if status.verdict else None
+            for status in submissions.find(connection, ids, platform=None)
+        }
+    return [found[id_] for id_ in ids]
+
+
+def forget(rig: Rig, messages: Sequence[Message]) -> None:
+    """Drop rows that are done, so that a long run measures what a short one does."""
+    ids = [id_ for message in messages for id_ in message.submissions]
+    with rig.database.begin() as connection:
+        connection.execute(
+            text("DELETE FROM verdicts WHERE submission_id = ANY(:ids)"), {"ids": ids}
+        )
+        connection.execute(text("DELETE FROM submissions WHERE id = ANY(:ids)"), {"ids": ids})
+
+
+def _sustained(done_s: NDArray[np.float64], left_out: int) -> float:
+    """Pairs a second from the first commit to the last before the queue runs dry."""
+    until = max(1, len(done_s) - left_out) - 1
+    started = int(np.searchsorted(done_s, done_s[0], side="right"))
+    last = int(np.searchsorted(done_s, done_s[until], side="right"))
+    if last <= started:
+        # Too few pairs for a window: all of them, start and end included.
+        return len(done_s) / max(1e-9, float(done_s[-1] - done_s[0]))
+    return (last - started) / float(done_s[last - 1] - done_s[0])

@@ -1,0 +1,194 @@
+"""One benchmark: all parts, turn by turn, so that a noisy machine hurts all alike."""
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+
+from rich.progress import Progress
+
+from moderation.scoring.model import load_model
+from moderation.settings import Settings
+from workers.bench import latency, naive, parts, pipeline
+from workers.bench.calibration import write_calibration
+from workers.bench.figures import Figures, Measured, Setup, conclude
+from workers.bench.pairs import PairSource
+from workers.bench.rig import Rig
+from workers.bench.stock import StockModel
+from workers.bench.usage import peak_bytes
+
+_ROUNDS = 3
+_SEED = 1
+_STOCK_PAIRS = 64
+_FEW = 8
+_LOAD = 0.8
+_IDLE_POSTS, _IDLE_GAP_S = 12, 0.4
+# A rate over fewer batches than this says little, whatever `--seconds` is.
+_MIN_BATCHES = 6
+_MOST_PAIRS = 20_000
+
+
+def run_bench(settings: Settings, *, images: Path | None, seconds: float, bar: Progress) -> Figures:
+    """Measure everything for about `seconds`, starting and loading not counted."""
+    task = bar.add_task("drawing photos" if images is None else "reading photos", total=None)
+    source = PairSource.open(images, seed=_SEED)
+    with ExitStack() as stack:
+        bar.update(task, description="starting servers")
+        rig = stack.enter_context(Rig(settings))
+        bar.update(task, description="loading the model")
+        bench = Bench(settings, rig, source, seconds=seconds)
+        bar.update(task, description="starting workers")
+        bench.start(stack)
+        bar.update(task, total=_ROUNDS * len(bench.parts) + 2)
+        for number in range(_ROUNDS):
+            for name, part in bench.parts.items():
+                bar.update(task, description=f"round {number + 1} of {_ROUNDS}: {name}")
+                part()
+                bar.advance(task)
+        bar.update(task, description="latency, idle")
+        idle = bench.idle()
+        bar.update(task, description="latency at 80 % load", advance=1)
+        load = bench.loaded()
+        bar.advance(task)
+        setup = bench.setup("drawn" if images is None else str(images))
+        return conclude(
+            setup, bench.measured, load=load, idle=idle, peak_memory_bytes=bench.peak_bytes()
+        )
+
+
+class Bench:
+    """The parts of a benchmark, each for one slice of the time."""
+
+    def __init__(self, settings: Settings, rig: Rig, source: PairSource, *, seconds: float) -> None:
+        self._settings, self._rig, self._source = settings, rig, source
+        # The pipeline takes two shares of eight in each round, and latency one at the end.
+        self._slice_s = seconds / (_ROUNDS * 7 + 3)
+        self._latency_s = 3 * self._slice_s
+        self._stock = StockModel(settings.model, device=settings.device)
+        model = load_model(settings.model, device=settings.device)
+        self._device = model.device.type
+        cores = len(os.sched_getaffinity(0))
+        self._lanes = settings.forward_lanes or (cores if self._device == "cpu" else 2)
+        self._forward = parts.Forward(model, settings, lanes=self._lanes)
+        self._framing = model.framing
+        self._fingerprint = (model.weights_sha256, model.preprocessing_sha256)
+        self._naive_per_s = 1.0
+        self.measured = Measured()
+        self.parts = {
+            "naive worker": self._naive_slice,
+            "stock open_clip": self._stock_slice,
+            "decoders": self._decode_slice,
+            "towers": self._forward_slice,
+            "pipeline": self._pipeline_slice,
+            "duplicates": self._duplicate_slice,
+        }
+
+    def start(self, stack: ExitStack) -> None:
+        """Start both workers and let each do something before it is measured."""
+        photos = self._source.fresh(_FEW)
+        cosines, _ = parts.stock_batch(self._stock, photos)
+        self.measured.threshold_cosine = median(cosines)
+        calibration = self._rig.folder / "calibration.json"
+        write_calibration(
+            calibration, self._settings.model, self._fingerprint, border=median(cosines)
+        )
+        model, device = self._settings.model, self._settings.device
+        self._worker = stack.enter_context(
+            self._rig.worker(
+                calibration, {"CAPTIONGUARD_MODEL": model, "CAPTIONGUARD_DEVICE": device}
+            )
+        )
+        self._naive = stack.enter_context(
+            self._rig.naive_worker(
+                {"CAPTIONGUARD_BENCH_MODEL": model, "CAPTIONGUARD_BENCH_DEVICE": device}
+            )
+        )
+        self._sender = naive.NaiveSender(self._rig, self._naive)
+        self._sender.run(photos[:2])
+        self._naive_per_s = self._sender.run(photos)
+        pixels, _ = parts.decode(photos, self._framing, self._settings)
+        self._forward.run(pixels, photos, seconds=0)
+        self._flow(self._settings.max_batch_items * self._lanes)
+
+    def _naive_slice(self) -> None:
+        number = max(_FEW, int(self._slice_s * self._naive_per_s))
+        self.measured.naive_per_s.append(self._sender.run(self._source.fresh(number)))
+
+    def _stock_slice(self) -> None:
+        """Stock cosines of some pairs, and those that the pipeline stores for the same files."""
+        photos = self._source.fresh(_STOCK_PAIRS)
+        stock, per_s = parts.stock_batch(self._stock, photos)
+        messages = pipeline.store(self._rig, photos)
+        pipeline.send(self._rig, messages)
+        pipeline.wait_until_done(self._rig, len(photos))
+        ours = pipeline.cosines(self._rig, messages)
+        self.measured.stock_per_s.append(per_s)
+        self.measured.cosine_pairs += [
+            (cosine, expected)
+            for cosine, expected in zip(ours, stock, strict=True)
+            if cosine is not None
+        ]
+
+    def _decode_slice(self) -> None:
+        per_s = self.measured.decode[-1].per_s if self.measured.decode else 100.0
+        photos = self._source.fresh(min(_MOST_PAIRS, int(max(100, per_s * self._slice_s))))
+        _, speed = parts.decode(photos, self._framing, self._settings)
+        self.measured.decode.append(speed)
+
+    def _forward_slice(self) -> None:
+        sizes = sorted({16, 32, self._settings.max_batch_items})
+        photos = self._source.fresh(max(sizes))
+        pixels, _ = parts.decode(photos, self._framing, self._settings)
+        for size in sizes:
+            speed = self._forward.run(
+                pixels[:size], photos[:size], seconds=self._slice_s / len(sizes)
+            )
+            self.measured.forward.setdefault(size, []).append(speed)
+
+    def _pipeline_slice(self) -> None:
+        flows = self.measured.unique
+        per_s = flows[-1].pairs_per_s if flows else 4 * self._naive_per_s
+        number = int(2 * self._slice_s * per_s)
+        self.measured.unique.append(self._flow(number))
+
+    def _duplicate_slice(self) -> None:
+        """As many copies of a few new pairs as make a rate."""
+        few = self._source.fresh(_FEW)
+        number = 20 * self._settings.max_batch_items * self._lanes
+        copies = [few[index % _FEW] for index in range(number)]
+        self.measured.duplicates.append(
+            pipeline.run_flow(self._rig, self._worker, copies, left_out=0)
+        )
+
+    def _flow(self, number: int) -> pipeline.Flow:
+        full = self._settings.max_batch_items * self._lanes
+        # What a worker has taken up ahead, and its last batches, are no steady state.
+        left_out = 3 * full
+        number = min(_MOST_PAIRS, max(_MIN_BATCHES * full, number)) + left_out
+        photos = self._source.fresh(number)
+        return pipeline.run_flow(self._rig, self._worker, photos, left_out=left_out)
+
+    def idle(self) -> latency.Latency:
+        """How long a single post takes when nothing else is to be done."""
+        return latency.idle(self._rig, self._source.fresh(_IDLE_POSTS), gap_s=_IDLE_GAP_S)
+
+    def loaded(self) -> latency.Latency:
+        """How long single posts take that come at random, at 80 % of what the pipeline can."""
+        per_s = _LOAD * median(flow.pairs_per_s for flow in self.measured.unique)
+        photos = self._source.fresh(min(_MOST_PAIRS, max(100, int(per_s * self._latency_s))))
+        return latency.open_loop(self._rig, photos, per_s=per_s, seed=_SEED)
+
+    def peak_bytes(self) -> int:
+        """The most memory the worker and its decoders have held."""
+        return peak_bytes(self._worker.pid)
+
+    def setup(self, images: str) -> Setup:
+        """What was measured with."""
+        return Setup(
+            model=self._settings.model,
+            device=self._device,
+            precision=self._forward.choice.precision,
+            images=images,
+            lanes=self._lanes,
+            max_batch_items=self._settings.max_batch_items,
+        )
