@@ -1,9 +1,9 @@
 """Resizes and crops pictures for a model as open_clip's stock preprocessing does.
 
 Runs in the sandboxed child only. `open_clip.transform.image_transform` is torchvision's
-Resize and CenterCrop on Pillow; `frame` equals it pixel for pixel. JPEGs, lossy as they are,
-take a shorter way to nearly the same: `draft` has libjpeg halve a large one up to three
-times while decoding, and of the resized picture only the part that is kept is computed.
+Resize and CenterCrop on Pillow; `frame` equals it pixel for pixel. Pictures that `draft` has
+seen take a shorter way to nearly the same: of the resized picture only the part that is kept
+is computed, and a large one is averaged down first, if it is JPEG by libjpeg while decoding.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # A crop needs little of a very long picture; beyond this ratio only that part is resized.
 # Below, all of it is, since a partial resize may differ from the stock one by rounding.
 _MAX_RESIZED_TO_CROP = 64
-# How many times as large as its result a picture must stay that libjpeg makes smaller. Models
+# How many times as large as its result a picture must stay when it is averaged down. Models
 # differ in what it costs: with 2.4, cosines of photos move by up to 0.0012 for a ViT-B-32 of
 # random weights, and with 1 by 0.003; the bundled model's, of its own scenes drawn larger,
 # move by up to 0.007 with 2.5 and 0.013 with 2. As they are drawn, they are not halved.
@@ -36,7 +36,7 @@ class Full(NamedTuple):
 
 
 def draft(image: Image.Image, framing: "Framing") -> Full:
-    """Have a JPEG decoded no larger than the frame asks for; return what it is when upright."""
+    """Have a JPEG decoded no larger than the frame asks for; return what an image is upright."""
     width, height = image.size
     # Both ways round, which spares a case for pictures that lie on their side.
     spare = min(
@@ -47,8 +47,8 @@ def draft(image: Image.Image, framing: "Framing") -> Full:
         for size in ((width, height), (height, width))
     )
     scale = max(scale for scale in (1, 2, 4, 8) if scale == 1 or scale * _SPARE <= spare)
-    if scale > 1:
-        image.draft(None, (width // scale, height // scale))
+    if scale > 1 and image.draft(None, (width // scale, height // scale)) is None:
+        scale = 1  # only JPEG can
     shown = (width / scale, height / scale)
     # libjpeg rounds up to whole pixels at the right and the bottom, wherever these turn to.
     blank = (image.width - shown[0], image.height - shown[1])
@@ -81,7 +81,8 @@ def frame(image: Image.Image, framing: "Framing", full: Full | None = None) -> I
         x + (left + crop[0]) * to_source_x,
         y + (top + crop[1]) * to_source_y,
     )
-    return image.resize((crop[0], crop[1]), resample, box)
+    gap = _SPARE if full else None
+    return image.resize((crop[0], crop[1]), resample, box, reducing_gap=gap)
 
 
 def pad(image: Image.Image, framing: "Framing") -> Image.Image:

@@ -4,7 +4,7 @@ Runs in the sandboxed child only, and so imports neither numpy nor what imports 
 plain RGB and grey images the result equals open_clip's stock preprocessing pixel for pixel
 (`open_clip.transform.image_transform`: torchvision's Resize and CenterCrop on Pillow).
 
-JPEGs, which are lossy anyway, come close to it with less work: `framing.draft` says how.
+JPEG, WebP and AVIF, lossy as a rule, come close with less work: `framing.draft` says how.
 """
 
 import io
@@ -46,6 +46,7 @@ _LOOKS_LIKE = (
 _LOOKS_LIKE_MARKUP = ((b"<svg", "SVG"), (b"<!doctype html", "HTML"), (b"<html", "HTML"))
 _SUPPORTED_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
 _JPEG = ("JPEG", "MPO")
+_LOSSY = (*_JPEG, "WEBP", "AVIF")
 _AVIF_BRANDS = (b"avif", b"avis")
 
 
@@ -95,7 +96,7 @@ def _read(data: bytes, framing: "Framing", max_pixels: int) -> Picture:
                 f"{width} x {height} pixels; the limit is {max_pixels} in all "
                 f"and {MAX_SIDE_PX} a side",
             )
-        full = draft(image, framing) if image.format in _JPEG else None
+        full = draft(image, framing) if image.format in _LOSSY else None
         image.load()
         profile = image.info.get("icc_profile")
         flat = _flatten(_upright(image))

@@ -89,11 +89,11 @@ def _photo(framing: Framing, size: tuple[int, int]) -> PillowImage.Image:
     return detail.resize(size, PillowImage.Resampling.BICUBIC)
 
 
-def _lying(image: PillowImage.Image, orientation: int, **options: Any) -> bytes:
-    """Return a JPEG that is to be turned before it is looked at."""
+def _lying(image: PillowImage.Image, orientation: int, kind: str, **options: Any) -> bytes:
+    """Return a file that is to be turned before it is looked at."""
     exif = PillowImage.Exif()
     exif[0x0112] = orientation
-    return encode(image, "JPEG", exif=exif, quality=95, **options)
+    return encode(image, kind, exif=exif, quality=95, **options)
 
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
@@ -104,23 +104,23 @@ def _lying(image: PillowImage.Image, orientation: int, **options: Any) -> bytes:
     wide=...,
     mode=st.sampled_from(["RGB", "L"]),
     orientation=st.integers(1, 8),
-    progressive=...,
+    kind=st.sampled_from([("JPEG", {}), ("JPEG", {"progressive": True}), ("WEBP", {"method": 0})]),
 )
-def test_a_jpeg_is_close_to_open_clips(
+def test_a_lossy_picture_is_close_to_open_clips(
     framing: Framing,
     short: float,
     ratio: float,
     wide: bool,
     mode: str,
     orientation: int,
-    progressive: bool,
+    kind: tuple[str, dict[str, Any]],
 ) -> None:
-    """At whatever size libjpeg decodes, the picture stays in its place and keeps its detail."""
+    """However much a picture is averaged down, it stays in its place and keeps its detail."""
     side = min(framing.width_px, framing.height_px, 50)
     size = (int(short * ratio * side), int(short * side))
     image = _photo(framing, size if wide else size[::-1]).convert(mode)
-    data = _lying(image, orientation, progressive=progressive)
-    stock = ImageOps.exif_transpose(PillowImage.open(io.BytesIO(data)))
+    data = _lying(image, orientation, kind[0], **kind[1])
+    stock = ImageOps.exif_transpose(PillowImage.open(io.BytesIO(data))).convert(mode)
     pixels = np.asarray(read_picture(data, framing, 10**7).image)
     difference = np.abs(pixels.astype(int) - _open_clip_pixels(stock, framing))
     assert difference.mean() < 1
@@ -137,7 +137,7 @@ def test_a_jpeg_is_decoded_with_pixels_to_spare(
     framing: Framing, width: int, height: int, orientation: int
 ) -> None:
     """What the resize starts from is larger than its result, but never much larger than needed."""
-    data = _lying(solid(9, "L", (width, height)), orientation)
+    data = _lying(solid(9, "L", (width, height)), orientation, "JPEG")
     with PillowImage.open(io.BytesIO(data)) as image:
         full = draft(image, framing)
         decoded_width = image.width
