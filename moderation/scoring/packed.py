@@ -11,19 +11,24 @@ from torch import nn
 _ROWS = 2048
 
 
-class PackedLinear(nn.Module):
-    """A linear layer for inference whose weights lie as the kernel wants them."""
+class PackedLinear(nn.Linear):
+    """A linear layer for inference whose weights lie as the kernel wants them.
+
+    It is an `nn.Linear` because open_clip asks whether a projection is one.
+    """
 
     def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
+        # Not nn.Linear's own, which would make weights.
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = linear.in_features, linear.out_features
         # A plain attribute: packed weights cannot be saved or copied like parameters.
         self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), _ROWS)
         self.bias = linear.bias
 
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - its name in nn.Linear
         """Multiply (…, in) to (…, out)."""
         product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
-            rows, self.weight, self.bias, "none", [], ""
+            input, self.weight, self.bias, "none", [], ""
         )
         return product
 

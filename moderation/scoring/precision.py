@@ -48,11 +48,11 @@ def choose_precision(model: ClipModel, wanted: Wanted) -> Choice:
     exact = Towers(lean)
     if wanted == "fp32":
         return Choice(exact, "fp32")
-    halved = Towers(_halved(lean), can_cut=exact.can_cut)
     if wanted == "bf16":
-        return Choice(halved, "bf16")
+        return Choice(Towers(_halved(lean), can_cut=exact.can_cut), "bf16")
     with _one_thread():
         try:
+            halved = Towers(_halved(lean), can_cut=exact.can_cut)
             stock = _stock_cosines(model)
             _, fp32_s = _measure(exact)
             cosines, bf16_s = _measure(halved)
@@ -77,7 +77,7 @@ def _halved(model: ClipModel) -> ClipModel:
         packed.clip.encode_image(probe_images(packed, 1).bfloat16())
         packed.clip.encode_text(probe_tokens(packed, 1))
     # A model that reads its layers' weights itself.
-    except (RuntimeError, AttributeError):
+    except (RuntimeError, AttributeError, TypeError):
         return halved
     return packed
 

@@ -1,0 +1,173 @@
+"""A GPU computes the cosines of the CPU, also where lanes take turns on it."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moderation.scoring.engine import Engine
+from moderation.scoring.model import ClipModel, load_model
+from moderation.scoring.precision import MAX_DRIFT, Choice, choose_precision
+from moderation.scoring.towers import Towers
+from moderation.types import Image
+from tests.unit.scoring.stock import (
+    PATIENCE_S,
+    all_at_once,
+    make_model,
+    random_images,
+    stock_captions,
+    stock_images,
+    tokens_of,
+)
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
+
+DEVICE = "cuda"
+# TF32 and other orders of summing; a cosine is told to three digits.
+TOLERANCES = {"fp32": 1e-3, "bf16": MAX_DRIFT}
+CAPTIONS = [
+    "a dog",
+    "two red houses",
+    "犬",
+    "",
+    "a caption of many more words than there are places",
+]
+IMAGES = 24
+
+
+@pytest.fixture(scope="module")
+def on_cpu(tmp_path_factory: pytest.TempPathFactory) -> ClipModel:
+    """A model with a context of several lengths."""
+    return make_model(tmp_path_factory.mktemp("cuda"), is_wide=True, text={"context_length": 40})
+
+
+@pytest.fixture(scope="module")
+def on_gpu(on_cpu: ClipModel) -> ClipModel:
+    """The same on the GPU."""
+    return load_model(on_cpu.spec, device=DEVICE)
+
+
+@pytest.fixture(scope="module", params=TOLERANCES)
+def choice(request: pytest.FixtureRequest, on_gpu: ClipModel) -> Choice:
+    """Towers in each precision."""
+    return choose_precision(on_gpu, request.param)
+
+
+def _captions(lengths: Sequence[int]) -> list[str]:
+    return [" ".join(["red", "dog", "house"][n % 3] for n in range(length)) for length in lengths]
+
+
+def test_the_gpu_computes(choice: Choice) -> None:
+    """The weights are on the GPU, else the tests here would show nothing."""
+    first = next(choice.towers.model.clip.parameters())
+    assert first.device.type == DEVICE
+    assert first.dtype == {"fp32": torch.float32, "bf16": torch.bfloat16}[choice.precision]
+
+
+@settings(max_examples=25)
+@given(
+    n_images=st.integers(1, 40),
+    lengths=st.lists(st.integers(0, 45), min_size=1, max_size=40),
+    seed=st.integers(0, 1000),
+)
+def test_cosines_are_the_cpus(
+    on_cpu: ClipModel, choice: Choice, n_images: int, lengths: list[int], seed: int
+) -> None:
+    """For any batch of images and captions, stock open_clip on the CPU has the same cosines."""
+    images = random_images(on_cpu, n_images, seed=seed)
+    captions = _captions(lengths)
+    texts = choice.towers.encode_captions(list(tokens_of(on_cpu, captions)))
+    cosines = choice.towers.encode_images(images) @ texts.T
+    expected = stock_images(on_cpu, images) @ stock_captions(on_cpu, captions).T
+    np.testing.assert_allclose(cosines, expected, atol=TOLERANCES[choice.precision])
+
+
+@settings(max_examples=10)
+@given(
+    pairs=st.lists(
+        st.tuples(st.integers(0, IMAGES - 1), st.integers(0, len(CAPTIONS) - 1)),
+        min_size=1,
+        max_size=60,
+    ),
+    lanes=st.integers(1, 4),
+    max_batch_items=st.integers(1, 30),
+    precision=st.sampled_from(["fp32", "bf16"]),
+)
+def test_engines_cosines_are_the_cpus(
+    on_cpu: ClipModel,
+    on_gpu: ClipModel,
+    pairs: list[tuple[int, int]],
+    lanes: int,
+    max_batch_items: int,
+    precision: str,
+) -> None:
+    """With several lanes, each pair gets its own cosine, whatever is computed beside it."""
+    images = random_images(on_cpu, IMAGES)
+    stock = stock_images(on_cpu, images) @ stock_captions(on_cpu, CAPTIONS).T
+    engine = Engine(
+        on_gpu,
+        max_batch_items=max_batch_items,
+        lanes=lanes,
+        precision="bf16" if precision == "bf16" else "fp32",
+    )
+    try:
+        staged = [engine.score(str(i), partial(Image, images[i]), CAPTIONS[j]) for i, j in pairs]
+        cosines = [future.result(PATIENCE_S).cosine for future in staged]
+    finally:
+        engine.close()
+    expected = [float(stock[i, j]) for i, j in pairs]
+    assert cosines == pytest.approx(expected, abs=TOLERANCES[precision])
+
+
+def test_lanes_do_not_mix_up_images(on_gpu: ClipModel) -> None:
+    """Pinned copies of several lanes at once, each reused by the next, bring each its own."""
+    towers = Towers(on_gpu)
+    batches = [random_images(on_gpu, 32, seed=number) for number in range(4)]
+    alone = [towers.encode_images(batch) for batch in batches]
+    spread = min(float(np.abs(alone[0] - other)[2:].max()) for other in alone[1:])
+    assert spread > 1e-2, "batches differ, else the test would show nothing"
+
+    def encode(number: int) -> float:
+        return max(
+            float(np.abs(towers.encode_images(batches[number]) - alone[number]).max())
+            for _ in range(200)
+        )
+
+    assert max(all_at_once([partial(encode, number) for number in range(4)])) < 1e-3
+
+
+def test_lanes_do_not_mix_up_captions(on_gpu: ClipModel) -> None:
+    """Captions of several lanes at once, each lane with other lengths, get their own vectors."""
+    towers = Towers(on_gpu)
+    batches = [list(tokens_of(on_gpu, _captions([words] * 20))) for words in (2, 12, 20, 40)]
+    alone = [towers.encode_captions(batch) for batch in batches]
+
+    def encode(number: int) -> float:
+        return max(
+            float(np.abs(towers.encode_captions(batches[number]) - alone[number]).max())
+            for _ in range(100)
+        )
+
+    assert max(all_at_once([partial(encode, number) for number in range(4)])) < 1e-3
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> tuple[ClipModel, Towers]:
+    """A model of wide images and its towers on the GPU."""
+    folder: Path = tmp_path_factory.mktemp("wide")
+    model = make_model(folder, is_wide=True, vision={"image_size": [32, 64]})
+    return model, Towers(load_model(model.spec, device=DEVICE))
+
+
+def test_wide_images_are_the_cpus(wide: tuple[ClipModel, Towers]) -> None:
+    """Height and width are not mixed up on the way to the GPU."""
+    model, towers = wide
+    images = random_images(model, 9)
+    np.testing.assert_allclose(
+        towers.encode_images(images), stock_images(model, images), atol=TOLERANCES["fp32"]
+    )
