@@ -1,11 +1,13 @@
 """A decoder process: `python -I -m moderation.media.child FRAMING MAX_PIXELS TIMEOUT_S MEMORY`.
 
-Started by `decode` with one end of a socket pair as standard input. It loads all it needs,
-locks itself in, says hello, and then answers requests until the parent closes its end.
+Started by `process` with one end of a socket pair as standard input, and as standard output
+the shared file that takes the pixels. It loads all it needs, locks itself in, says hello, and
+then answers requests until the parent closes its end.
 """
 
 import copy
 import json
+import mmap
 import os
 import signal
 import sys
@@ -52,6 +54,7 @@ _LOADED = (
     copy,
 )
 _PARENT = 0  # the file descriptor of standard input
+_PIXELS = 1  # the one of standard output
 # The parent kills at the timeout; the alarm is for a child whose parent is gone.
 _ALARM_GRACE_S = 2.0
 
@@ -68,6 +71,7 @@ def main(arguments: list[str]) -> None:
     framing = cast("Framing", SimpleNamespace(**json.loads(fields)))
     Image.preinit()
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the sandbox starts no threads
+    pixels = mmap.mmap(_PIXELS, 0)
     report = lock_down(int(memory_bytes))
     hello = json.dumps(report._asdict()).encode()
     _send(COUNT.pack(len(hello)), hello)
@@ -77,21 +81,21 @@ def main(arguments: list[str]) -> None:
         if data is None:
             return
         signal.setitimer(signal.ITIMER_REAL, float(timeout_s) + _ALARM_GRACE_S)
-        _answer(bytes(data), framing, int(max_pixels))
+        _answer(bytes(data), framing, int(max_pixels), pixels)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _answer(data: bytes, framing: "Framing", max_pixels: int) -> None:
+def _answer(data: bytes, framing: "Framing", max_pixels: int, pixels: mmap.mmap) -> None:
     try:
         picture = read_picture(data, framing, max_pixels)
-        pixels = picture.image.tobytes()
+        pixels[:] = picture.image.tobytes()
     except RejectedError as error:
         detail = error.detail.encode("utf-8", "replace")[:MAX_DETAIL_BYTES]
-        _send(ANSWER.pack(error.status, False, len(detail), 0), detail)
+        _send(ANSWER.pack(error.status, False, len(detail)), detail)
     except MemoryError:
-        _send(ANSWER.pack(Status.OUT_OF_MEMORY, False, 0, 0))
+        _send(ANSWER.pack(Status.OUT_OF_MEMORY, False, 0))
     else:
-        _send(ANSWER.pack(Status.DECODED, picture.first_frame_only, 0, len(pixels)), pixels)
+        _send(ANSWER.pack(Status.DECODED, picture.first_frame_only, 0))
 
 
 def _receive(count: int) -> bytearray | None:
@@ -117,6 +121,7 @@ def _silence() -> None:
     """From here on standard error is closed: an image must not write into our logs."""
     sys.stderr.flush()
     os.close(2)
+    os.close(_PIXELS)  # the mapping stays
 
 
 if __name__ == "__main__":

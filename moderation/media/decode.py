@@ -90,7 +90,7 @@ class DecoderPool:
             except SetupError as error:
                 child = None
                 raise TemporaryFault(Reason.IMAGE_DECODER_FAILED, str(error)) from error
-            return child.decode(data, self._framing, self._timeout_s)
+            return child.decode(data, self._timeout_s)
         except ChildFailedError as error:
             child = None
             self._on_restart()

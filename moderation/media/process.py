@@ -1,11 +1,14 @@
 """One decoder process, seen from the parent, which believes nothing that it answers."""
 
+import fcntl
 import json
+import mmap
 import os
 import socket
 import subprocess
 import sys
 from dataclasses import asdict
+from io import FileIO
 from time import monotonic
 
 import numpy as np
@@ -28,6 +31,7 @@ START_TIMEOUT_S = 60.0
 _IMAGES_A_CHILD = 1000
 # Nothing of our environment, which holds credentials; the loader may need to find libpython.
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH",)
+_SIZE_STAYS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 _OUT_OF_MEMORY = "decoding needs more memory than a decoder process may have"
 
 
@@ -46,13 +50,17 @@ class DecoderProcess:
     ) -> None:
         arguments = (json.dumps(asdict(framing)), max_pixels, timeout_s, memory_bytes)
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, _shared_file(framing.height_px * framing.width_px * 3) as pixels_file:
             self._socket = ours
+            pixels = np.frombuffer(
+                mmap.mmap(pixels_file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8
+            )
+            self._pixels = pixels.reshape(framing.height_px, framing.width_px, 3)
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - our own module
                     [sys.executable, "-I", "-m", "moderation.media.child", *map(str, arguments)],
                     stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
+                    stdout=pixels_file,
                     env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
                     cwd="/",
                 )
@@ -86,11 +94,11 @@ class DecoderProcess:
         self._process.wait()
         self._socket.close()
 
-    def decode(self, data: bytes, framing: Framing, timeout_s: float) -> Image:
+    def decode(self, data: bytes, timeout_s: float) -> Image:
         """Have one image decoded. Raises `Unscorable`, or `ChildFailedError` and is dead."""
         self._images_left -= 1
         try:
-            return self._ask(data, framing, monotonic() + timeout_s)
+            return self._ask(data, monotonic() + timeout_s)
         except Unscorable:
             raise
         except TimeoutError as error:
@@ -112,26 +120,24 @@ class DecoderProcess:
             raise ValueError("too long a hello")
         return SandboxReport(**json.loads(self._receive(count, deadline)))
 
-    def _ask(self, data: bytes, framing: Framing, deadline: float) -> Image:
-        self._send(COUNT.pack(len(data)), deadline)
-        self._send(data, deadline)
-        status, first_frame_only, detail_count, pixel_count = ANSWER.unpack(
-            self._receive(ANSWER.size, deadline)
-        )
-        shape = (framing.height_px, framing.width_px, 3)
-        expected = shape[0] * shape[1] * shape[2] if status == Status.DECODED else 0
-        if pixel_count != expected or detail_count > MAX_DETAIL_BYTES:
-            raise ValueError("counts that do not fit")
+    def _ask(self, data: bytes, deadline: float) -> Image:
+        self._send(COUNT.pack(len(data)), data, deadline)
+        status, first_frame_only, detail_count = ANSWER.unpack(self._receive(ANSWER.size, deadline))
+        if detail_count > (0 if status == Status.DECODED else MAX_DETAIL_BYTES):
+            raise ValueError("a count that does not fit")
         detail = self._receive(detail_count, deadline).decode("utf-8", "replace")
         if status != Status.DECODED:
             raise Unscorable(_REASONS[Status(status)], _printable(detail) or _OUT_OF_MEMORY)
-        pixels = np.empty(shape, np.uint8)
-        self._receive_into(pixels.data.cast("B"), deadline)
-        return Image(pixels, (Note.FIRST_FRAME_ONLY,) if first_frame_only else ())
+        # A copy, since the child may write there at any time, and will for the next image.
+        return Image(self._pixels.copy(), (Note.FIRST_FRAME_ONLY,) if first_frame_only else ())
 
-    def _send(self, data: bytes, deadline: float) -> None:
+    def _send(self, header: bytes, data: bytes, deadline: float) -> None:
         self._socket.settimeout(_left_s(deadline))
-        self._socket.sendall(data)
+        # At once, so that the child is woken once.
+        sent = self._socket.sendmsg((header, data)) - len(header)
+        if sent < len(data):
+            self._socket.settimeout(_left_s(deadline))
+            self._socket.sendall(memoryview(data)[sent:])
 
     def _receive(self, count: int, deadline: float) -> bytes:
         buffer = bytearray(count)
@@ -145,6 +151,14 @@ class DecoderProcess:
             if received == 0:
                 raise ConnectionError("the process has closed its end")
             view = view[received:]
+
+
+def _shared_file(size_bytes: int) -> FileIO:
+    """Return a file in memory whose size nobody can change: a cut would kill its readers."""
+    file = FileIO(os.memfd_create("pixels", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "r+")
+    file.truncate(size_bytes)
+    fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SIZE_STAYS)
+    return file
 
 
 def _left_s(deadline: float) -> float:

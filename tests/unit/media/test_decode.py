@@ -93,10 +93,11 @@ def test_a_decoder_killed_in_the_middle_costs_one_image(monkeypatch: pytest.Monk
         os.kill(child, signal.SIGSTOP)  # so that it cannot answer before it is killed
         send = process.DecoderProcess._send
 
-        def send_and_kill(self: process.DecoderProcess, data: bytes, deadline: float) -> None:
-            send(self, data, deadline)
-            if data is RED:
-                os.kill(child, signal.SIGKILL)
+        def send_and_kill(
+            self: process.DecoderProcess, header: bytes, data: bytes, deadline: float
+        ) -> None:
+            send(self, header, data, deadline)
+            os.kill(child, signal.SIGKILL)
 
         with monkeypatch.context() as patch:
             patch.setattr(process.DecoderProcess, "_send", send_and_kill)
@@ -240,7 +241,9 @@ def test_an_unknown_framing_is_refused_at_once() -> None:
         DecoderPool(1, Framing(8, 8, "nearest", "squash", 0), 10, 1, GIB)
 
 
-def _pretend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str) -> None:
+def _pretend(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str, first: str = "pass"
+) -> None:
     """Put a program in the decoder's place that greets well and then answers as told."""
     impostor = tmp_path / "python"
     impostor.write_text(
@@ -250,6 +253,7 @@ def _pretend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str) -> No
         "hello = json.dumps(dict.fromkeys(names, True)).encode()\n"
         "os.write(0, struct.pack('>I', len(hello)) + hello)\n"
         "os.read(0, 10**6)\n"
+        f"{first}\n"
         f"os.write(0, {answer})\n"
         "time.sleep(300)\n"
     )
@@ -260,11 +264,10 @@ def _pretend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str) -> No
 @pytest.mark.parametrize(
     "answer",
     [
-        "struct.pack('>BBHI', 0, 0, 0, 2**32 - 1)",
-        "struct.pack('>BBHI', 0, 0, 0, 0)",
-        "struct.pack('>BBHI', 0, 0, 2**16 - 1, 192)",
-        "struct.pack('>BBHI', 9, 0, 0, 0)",
-        "struct.pack('>BBHI', 3, 0, 0, 192)",
+        "struct.pack('>BBH', 0, 0, 1)",
+        "struct.pack('>BBH', 0, 0, 2**16 - 1)",
+        "struct.pack('>BBH', 3, 0, 301)",
+        "struct.pack('>BBH', 9, 0, 0)",
     ],
 )
 def test_a_lying_decoder_is_not_believed(
@@ -277,11 +280,40 @@ def test_a_lying_decoder_is_not_believed(
     assert caught.value.reason is Reason.IMAGE_DECODER_FAILED
 
 
+@pytest.mark.parametrize("size", [0, 1, 10**6])
+def test_a_decoder_cannot_take_shared_memory_away(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int
+) -> None:
+    """Whoever reads memory that a file no longer has is killed; so the file keeps its size."""
+    cut = f"try: os.ftruncate(1, {size})\nexcept OSError: pass"
+    _pretend(monkeypatch, tmp_path, "struct.pack('>BBH', 0, 0, 0)", cut)
+    with _pool() as pool:
+        (child,) = _started(pool)
+        image = pool.decode(RED)
+        size_after = Path(f"/proc/{child}/fd/1").stat().st_size
+    assert image.pixels.shape == (8, 8, 3)
+    assert size_after == 8 * 8 * 3
+
+
+def test_a_decoder_cannot_write_into_pixels_that_were_handed_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What a caller has got is out of the decoder's reach."""
+    later = "import threading; threading.Timer(0.2, lambda: os.pwrite(1, b'x' * 192, 0)).start()"
+    _pretend(monkeypatch, tmp_path, "struct.pack('>BBH', 0, 0, 0)", later)
+    with _pool() as pool:
+        (child,) = _started(pool)
+        pixels = pool.decode(RED).pixels
+        shared = Path(f"/proc/{child}/fd/1")
+        _until(lambda: shared.read_bytes() == b"x" * 192)
+    assert not pixels.any()
+
+
 def test_a_decoder_cannot_write_control_characters_into_our_logs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Of a detail only printable characters are handed on."""
-    _pretend(monkeypatch, tmp_path, r"struct.pack('>BBHI', 3, 0, 6, 0) + b'a\n\x1b\xffbc'")
+    _pretend(monkeypatch, tmp_path, r"struct.pack('>BBH', 3, 0, 6) + b'a\n\x1b\xffbc'")
     with _pool() as pool, pytest.raises(Unscorable) as caught:
         pool.decode(RED)
     assert caught.value.detail.isprintable()
