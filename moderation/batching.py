@@ -78,6 +78,8 @@ class Batcher(Generic[T, R]):
         while batch := self._take():
             # From here on none can be cancelled: setting a cancelled future is an error.
             self._settle([s for s in batch if s.future.set_running_or_notify_cancel()])
+            # Else an idle thread would keep the last batch in memory.
+            del batch
 
     def _take(self) -> list[_Staged[T, R]]:
         """The next batch; empty once closed and nothing is left."""
