@@ -1,6 +1,7 @@
 """Embeddings in Redis, for workers that see the same images and captions."""
 
 import struct
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ class SharedCache:
         self._dimensions = dimensions
         self._ttl_ms = max(1, int(address.ttl_s * 1000))
         self._silent_until_s = 0.0
+        self._falling_silent = threading.Lock()
 
     def get(self, key: Key) -> Embedding | None:
         """The embedding, or None where there is none that can be read."""
@@ -74,7 +76,11 @@ class SharedCache:
         return f"{self._prefix}:{key.kind}:{key.sha256}"
 
     def _fall_silent(self, error: redis.RedisError) -> None:
-        self._silent_until_s = time.monotonic() + _SILENT_AFTER_FAULT_S
+        with self._falling_silent:
+            if time.monotonic() < self._silent_until_s:
+                # Another thread met the same fault and has said so.
+                return
+            self._silent_until_s = time.monotonic() + _SILENT_AFTER_FAULT_S
         log.warning("shared_cache_unreachable", error=type(error).__name__)
 
 
@@ -88,7 +94,10 @@ def _unpack(raw: bytes, dimensions: int) -> Embedding | None:
     if len(raw) != 1 + 4 * dimensions:
         return None
     vector = np.frombuffer(raw, "<f4", offset=1).astype(np.float32)
+    # numpy would warn of numbers so large that they are no embedding's.
+    with np.errstate(over="ignore", invalid="ignore"):
+        squared = float(vector @ vector)
     # Also false for what is not a number.
-    if not abs(float(vector @ vector) - 1) < 1e-3:
+    if not abs(squared - 1) < 1e-3:
         return None
     return Embedding(vector, tuple(note for i, note in enumerate(_NOTES) if raw[0] >> i & 1))

@@ -5,7 +5,6 @@ Everything that makes scoring fast is held against these.
 
 import copy
 import json
-import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -20,8 +19,6 @@ from safetensors.torch import save_file
 from moderation.scoring.model import ClipModel, load_model
 from moderation.types import Pixels
 from tests.unit.scoring.conftest import CONFIG
-
-PATIENCE_S = 60
 
 
 def make_model(
@@ -97,24 +94,3 @@ def tokens_of(model: ClipModel, captions: Sequence[str]) -> torch.Tensor:
     """Token ids, (n, context_length)."""
     tokens: torch.Tensor = model.tokenizer(list(captions), context_length=model.context_length)
     return tokens
-
-
-def all_at_once(actions: Sequence[Any]) -> list[Any]:
-    """What the actions return, each run on a thread of its own from the same moment on."""
-    start = threading.Barrier(len(actions))
-    results: list[Any] = [None] * len(actions)
-
-    def run(number: int) -> None:
-        start.wait(PATIENCE_S)
-        try:
-            results[number] = actions[number]()
-        except BaseException as error:
-            results[number] = error
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(actions))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE_S)
-        assert not thread.is_alive(), "a thread hangs"
-    return results

@@ -16,14 +16,13 @@ from moderation.scoring.precision import MAX_DRIFT, Choice, choose_precision
 from moderation.scoring.towers import Towers
 from moderation.types import Image
 from tests.unit.scoring.stock import (
-    PATIENCE_S,
-    all_at_once,
     make_model,
     random_images,
     stock_captions,
     stock_images,
     tokens_of,
 )
+from tests.unit.threads import PATIENCE_S, all_at_once
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
 

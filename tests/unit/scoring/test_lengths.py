@@ -14,7 +14,8 @@ from moderation.scoring.attention import with_lean_attention
 from moderation.scoring.clones import clone
 from moderation.scoring.lengths import TextTower
 from moderation.scoring.model import ClipModel
-from tests.unit.scoring.stock import all_at_once, make_model, tokens_of
+from tests.unit.scoring.stock import make_model, tokens_of
+from tests.unit.threads import all_at_once
 
 WORDS = st.lists(st.sampled_from(["dog", "red", "house", "naïve", "犬", "!"]), max_size=14)
 

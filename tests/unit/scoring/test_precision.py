@@ -1,6 +1,8 @@
 """bf16 is taken where it is much faster and close enough, and cosines stay close."""
 
+from dataclasses import replace
 from functools import partial
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -8,10 +10,14 @@ import pytest
 import torch
 
 from moderation.scoring import precision
+from moderation.scoring.clones import clone
 from moderation.scoring.engine import Engine
 from moderation.scoring.model import ClipModel
 from moderation.scoring.precision import MAX_DRIFT, Wanted, choose_precision
+from moderation.scoring.probes import CAPTIONS as PROBE_CAPTIONS
+from moderation.scoring.probes import probe_pixels, probe_tokens
 from moderation.types import Image
+from tests.unit.scoring.stock import stock_captions, stock_images
 
 CAPTIONS = ["a dog", "two red houses", "a caption of many more words than there are places for it"]
 
@@ -64,3 +70,79 @@ def test_what_is_wanted_is_taken(model: ClipModel) -> None:
     """A precision that an operator sets is not second-guessed."""
     assert choose_precision(model, "fp32").precision == "fp32"
     assert choose_precision(model, "bf16").precision == "bf16"
+
+
+def test_drift_is_measured_against_stock_open_clip(model: ClipModel) -> None:
+    """The drift is how far cosines of the towers in bf16 are from open_clip's own in fp32."""
+    towers = choose_precision(model, "bf16").towers
+    images = towers.encode_images(probe_pixels(model, 16))[:8]
+    texts = towers.encode_captions(list(probe_tokens(model, 16)))[:8]
+    captions = [PROBE_CAPTIONS[index % len(PROBE_CAPTIONS)] for index in range(8)]
+    stock = stock_images(model, probe_pixels(model, 8)) @ stock_captions(model, captions).T
+    drift = choose_precision(model, "auto").max_drift
+    assert drift is not None
+    assert drift > 0
+    assert drift == pytest.approx(float(np.abs(images @ texts.T - stock.numpy()).max()), abs=2e-4)
+
+
+def test_a_fast_path_that_is_wrong_counts_as_drift(model: ClipModel) -> None:
+    """Were the towers' own fp32 the measure, what both precisions get wrong would not show."""
+
+    def wrong(stock: ClipModel) -> ClipModel:
+        clip = clone(stock.clip)
+        clip.visual.register_forward_hook(lambda module, arguments, vectors: vectors.flip(-1))
+        return replace(stock, clip=clip)
+
+    with patch.object(precision, "with_lean_attention", wrong):
+        choice = choose_precision(model, "auto")
+    assert choice.max_drift is not None
+    assert choice.max_drift > MAX_DRIFT
+    assert choice.precision == "fp32"
+
+
+class _NoBf16(torch.nn.Module):
+    """A layer that some devices have for fp32 only."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, rows: torch.Tensor) -> Any:
+        """Refuse bf16, as torch does."""
+        if rows.dtype == torch.bfloat16:
+            raise RuntimeError("not implemented for 'BFloat16'")
+        return self.inner(rows)
+
+
+@pytest.mark.parametrize("tower", ["visual", "text"])
+def test_a_model_that_knows_no_bf16_runs_in_fp32(model: ClipModel, tower: str) -> None:
+    """Where either tower cannot be computed in bf16, auto takes fp32 and does not fail."""
+    clip = clone(model.clip)
+    place = clip.visual if tower == "visual" else clip
+    name = "ln_post" if tower == "visual" else "ln_final"
+    setattr(place, name, _NoBf16(getattr(place, name)))
+    choice = choose_precision(replace(model, clip=clip), "auto")
+    assert choice.precision == "fp32"
+    assert choice.towers.encode_images(probe_pixels(model, 2)).shape == (2, 32)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_torch_keeps_its_threads(model: ClipModel, fails: bool) -> None:
+    """The measurement runs on one thread, and whoever asked for it has all of theirs after it."""
+    during: list[int] = []
+    before = torch.get_num_threads()
+
+    def measure(*_: object) -> tuple[Any, float]:
+        during.append(torch.get_num_threads())
+        if fails:
+            raise RuntimeError("no bf16")
+        return np.zeros((8, 8)), 1.0
+
+    torch.set_num_threads(3)
+    try:
+        with patch.object(precision, "_measure", measure):
+            choose_precision(model, "auto")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert set(during) == {1}

@@ -14,13 +14,13 @@ from moderation.scoring.model import ClipModel
 from moderation.scoring.precision import MAX_DRIFT, choose_precision
 from moderation.scoring.towers import Towers
 from tests.unit.scoring.stock import (
-    all_at_once,
     make_model,
     random_images,
     stock_captions,
     stock_images,
     tokens_of,
 )
+from tests.unit.threads import all_at_once
 
 CAPTIONS = [
     "a dog",
