@@ -27,14 +27,11 @@ def configure_logging(log_format: Literal["json", "console"], *, level: int = lo
         if log_format == "json"
         else structlog.dev.ConsoleRenderer()
     )
+    # Our own lines do not go through the standard library: one a submission, they must be cheap.
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

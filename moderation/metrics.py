@@ -20,6 +20,9 @@ from moderation.types import Outcome, Reason
 
 log = structlog.get_logger()
 
+STAGES = ("queue_wait", "fetch", "decode", "batch_wait", "forward", "persist")
+CPU_STAGES = ("fetch", "decode", "forward")
+
 _STAGE_BUCKETS_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _SCORE_BUCKETS = tuple(n / 20 for n in range(1, 21))
@@ -46,19 +49,22 @@ class Metrics:
             ["outcome", "reason"],
             registry=self.registry,
         )
-        self.stage = Histogram(
+        self._stage = Histogram(
             "captionguard_stage_duration_seconds",
             "Time a submission (forward and persist: a batch) spends in a stage.",
             ["stage"],
             buckets=_STAGE_BUCKETS_S,
             registry=self.registry,
         )
-        self.stage_cpu = Counter(
+        self._stage_cpu = Counter(
             "captionguard_stage_cpu_seconds",
             "CPU time of this process's threads in a stage; decoder processes have their own.",
             ["stage"],
             registry=self.registry,
         )
+        # Looking a label up costs more than counting does, and this is done for every image.
+        self.stages = {name: self._stage.labels(name) for name in STAGES}
+        self.stages_cpu = {name: self._stage_cpu.labels(name) for name in CPU_STAGES}
         self.batch_items = Histogram(
             "captionguard_batch_items",
             "Images or captions, whichever are more, in one forward pass.",

@@ -19,15 +19,17 @@ from moderation.metrics import Metrics
 from moderation.scoring.engine import BatchReport, Engine, open_engine
 from moderation.scoring.model import ClipModel, load_model
 from moderation.settings import Settings
-from moderation.store import verdicts
-from moderation.types import Calibration, Verdict
+from moderation.store import submissions, verdicts
+from moderation.store.submissions import Wanted
+from moderation.types import Calibration, Submission, Verdict
 from moderation.wiring import Services
 from thresholds.artifact import calibration_for, read_artifact
 from workers.recovery import until_database_answers
 
 log = structlog.get_logger()
 
-_PERSIST_BATCHES = 8
+_PERSIST_BATCHES = 64
+_CLAIM_MESSAGES = 64
 
 Judged = Sequence[tuple[UUID, Verdict]]
 
@@ -57,10 +59,10 @@ def open_scorer(settings: Settings, metrics: Metrics) -> Scorer:
 
     def count(report: BatchReport) -> None:
         metrics.batch_items.observe(max(report.images, report.captions))
-        metrics.stage.labels("forward").observe(report.forward_s)
-        metrics.stage_cpu.labels("forward").inc(report.forward_cpu_s)
+        metrics.stages["forward"].observe(report.forward_s)
+        metrics.stages_cpu["forward"].inc(report.forward_cpu_s)
         for wait_s in report.waits_s:
-            metrics.stage.labels("batch_wait").observe(wait_s)
+            metrics.stages["batch_wait"].observe(wait_s)
 
     engine = open_engine(model, settings, on_batch=count, on_embedding=metrics.count_embedding)
     log.info(
@@ -126,12 +128,33 @@ class Runtime:
             self._record, max_items=_PERSIST_BATCHES, name="captionguard-record"
         )
 
+        self.claiming: Batcher[Wanted, list[Submission]] = Batcher(
+            self._claim, max_items=_CLAIM_MESSAGES, name="captionguard-claim"
+        )
+
     def close(self) -> None:
         """Finish what is under way, then let everything go."""
+        self.claiming.close()
         self.preparing.shutdown(wait=True)
         self.scorer.close()
         self.recording.close()
         self.fetcher.close()
+
+    def _claim(self, messages: Sequence[Wanted]) -> list[list[Submission]]:
+        """Lease what the messages that have come in since the last time carry."""
+
+        def lease() -> dict[str, list[Submission]]:
+            with self.services.database.begin() as connection:
+                return submissions.claim(
+                    connection,
+                    messages,
+                    worker=self.worker_id,
+                    lease_s=self.services.settings.lease_s,
+                )
+
+        leased = until_database_answers(lease)
+        # A message that came twice in one batch claims once.
+        return [leased.pop(message.message_id, []) for message in messages]
 
     def _record(self, batches: Sequence[Judged]) -> list[set[UUID]]:
         """Store what has come in since the last time in one transaction.
@@ -146,5 +169,5 @@ class Runtime:
                 return verdicts.record(connection, everything)
 
         first = until_database_answers(store)
-        self.services.metrics.stage.labels("persist").observe(time.perf_counter() - started_s)
+        self.services.metrics.stages["persist"].observe(time.perf_counter() - started_s)
         return [{id_ for id_, _ in batch} & first for batch in batches]

@@ -19,6 +19,7 @@ from moderation.errors import TemporaryFault, Unscorable
 from moderation.intake import context_of, parse_message
 from moderation.queue import packed_ids
 from moderation.store import refused, submissions
+from moderation.store.submissions import Wanted
 from moderation.types import Image, PairScore, Reason, Submission, Verdict
 from moderation.verdict import decide, unscorable
 from workers.recovery import until_database_answers
@@ -49,7 +50,7 @@ def handle_message(runtime: Runtime, document: Any, *, message_id: str) -> None:
     ids = packed_ids(document)
     if ids is None:
         ids = _take_in(runtime, document, message_id)
-    claimed = until_database_answers(lambda: _claim(runtime, ids, message_id))
+    claimed = runtime.claiming.submit(Wanted(message_id, ids)).result()
     under_way = iter(
         [
             (journey, runtime.preparing.submit(_prepare, runtime, journey))
@@ -97,24 +98,12 @@ def _take_in(runtime: Runtime, document: Any, message_id: str) -> list[UUID]:
     return [answer.id for answer in accepted]
 
 
-def _claim(runtime: Runtime, ids: Sequence[UUID], message_id: str) -> list[Submission]:
-    with runtime.services.database.begin() as connection:
-        return submissions.claim(
-            connection,
-            ids,
-            message_id=message_id,
-            worker=runtime.worker_id,
-            lease_s=runtime.services.settings.lease_s,
-        )
-
-
 def _prepare(runtime: Runtime, journey: _Journey) -> "Future[PairScore]":
     """Caption check, fetch and decode, then into the engine; runs on the prepare threads."""
     submission = journey.submission
     settings = runtime.services.settings
-    stage = runtime.services.metrics.stage
     waited_s = max(0.0, (datetime.now(UTC) - submission.created_at).total_seconds())
-    stage.labels("queue_wait").observe(waited_s)
+    runtime.services.metrics.stages["queue_wait"].observe(waited_s)
     journey.stages_s["queue_wait"] = waited_s
     deaths = submission.attempts - submission.faults - 1
     if deaths >= settings.max_attempts:
@@ -154,8 +143,8 @@ def _timed(runtime: Runtime, journey: _Journey, stage: str, action: Any) -> Any:
         return action()
     finally:
         journey.stages_s[stage] = time.perf_counter() - started_s
-        metrics.stage.labels(stage).observe(journey.stages_s[stage])
-        metrics.stage_cpu.labels(stage).inc(time.thread_time() - started_cpu_s)
+        metrics.stages[stage].observe(journey.stages_s[stage])
+        metrics.stages_cpu[stage].inc(time.thread_time() - started_cpu_s)
 
 
 def _conclude(runtime: Runtime, journey: _Journey, staged: "Future[Future[PairScore]]") -> None:

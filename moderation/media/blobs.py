@@ -5,6 +5,7 @@ local store grows beyond what file systems like.
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -55,7 +56,8 @@ class BlobStore:
     """
 
     def __init__(self, location: str | Path, *, max_bytes: int) -> None:
-        self._store = _open_store(location)
+        self._folder = _folder_of(str(location))
+        self._store = _open_store(str(location), self._folder)
         self._max_bytes = max_bytes
 
     def put(self, data: bytes) -> str:
@@ -85,9 +87,7 @@ class BlobStore:
             raise Unscorable(Reason.IMAGE_NOT_FOUND, "the reference is no key of the blob store")
         try:
             with _store_trouble():
-                result = obstore.get(self._store, _path(key))
-                self._check_size(result.meta["size"])
-                data = bytes(result.bytes())
+                data = self._read(_path(key))
         except FileNotFoundError as error:
             raise Unscorable(
                 Reason.IMAGE_NOT_FOUND, f"no blob {key[:12]}… is stored; was it deleted?"
@@ -97,6 +97,16 @@ class BlobStore:
                 Reason.IMAGE_CORRUPT, f"blob {key[:12]}… is not what was stored; check the disk"
             )
         return data
+
+    def _read(self, path: str) -> bytes:
+        if self._folder is None:
+            result = obstore.get(self._store, path)
+            self._check_size(result.meta["size"])
+            return bytes(result.bytes())
+        # Four times as cheap as through obstore, whose threads cost more than reading does.
+        with (self._folder / path).open("rb") as file:
+            self._check_size(os.fstat(file.fileno()).st_size)
+            return file.read()
 
     def check(self) -> None:
         """Write and read an empty blob; raise `ServiceUnavailable` if the store cannot."""
@@ -119,10 +129,18 @@ def _path(key: str) -> str:
     return f"{key[:2]}/{key[2:4]}/{key}"
 
 
-def _open_store(location: str | Path) -> "obstore.store.ObjectStore":
-    text = str(location)
-    scheme = text.partition("://")[0] if "://" in text else None
-    if scheme is not None and scheme not in _SCHEMES:
+def _folder_of(location: str) -> Path | None:
+    """The folder that a location names, or None for a bucket or memory."""
+    if "://" not in location:
+        return Path(location).absolute()
+    if location.startswith("file://"):
+        return Path(unquote(urlsplit(location).path)).absolute()
+    return None
+
+
+def _open_store(location: str, folder: Path | None) -> "obstore.store.ObjectStore":
+    scheme = location.partition("://")[0]
+    if folder is None and scheme not in _SCHEMES:
         raise SetupError(
             f"The blob store's location begins with {scheme}://; give a folder or one of "
             + ", ".join(f"{known}://" for known in _SCHEMES)
@@ -130,12 +148,11 @@ def _open_store(location: str | Path) -> "obstore.store.ObjectStore":
     try:
         if scheme == "memory":
             return MemoryStore()
-        if scheme is None or scheme == "file":
-            folder = Path(text if scheme is None else unquote(urlsplit(text).path)).absolute()
+        if folder is not None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             return LocalStore(folder)
         return from_url(
-            text,
+            location,
             client_options={"connect_timeout": _CONNECT_TIMEOUT, "timeout": _REQUEST_TIMEOUT},
             retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRY_TIMEOUT},
         )

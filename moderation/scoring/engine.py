@@ -17,12 +17,10 @@ from moderation.scoring.cache import Embedding, EmbeddingCache, Key, Kind, Sourc
 from moderation.scoring.model import ClipModel
 from moderation.scoring.precision import Wanted, choose_precision
 from moderation.scoring.shared_cache import SharedCache, SharedCacheAddress
-from moderation.scoring.text import forget_words, tokenize
+from moderation.scoring.text import CaptionTokenizer
 from moderation.scoring.towers import Vectors
 from moderation.settings import Settings
 from moderation.types import Image, Note, PairScore, Pixels
-
-_REMEMBERED_WORDS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ class Engine:
         self._cache = EmbeddingCache(max_bytes=cache_bytes, shared=shared or None)
         self._on_batch = on_batch
         self._on_embedding = on_embedding
-        self._tokenizing = threading.Lock()
+        self._tokenizer = CaptionTokenizer(model.tokenizer, model.context_length)
         self._boarding = threading.Lock()
         self._in_flight: dict[Key, Future[Embedding]] = {}
         self._is_cpu = model.device.type == "cpu"
@@ -143,9 +141,7 @@ class Engine:
         _hand_on(landed, promise)
 
     def _tokenize(self, caption: str, key: Key) -> _Job:
-        with self._tokenizing:
-            tokens = tokenize(caption, self.model.tokenizer, self.model.context_length)
-            forget_words(self.model.tokenizer, at_most=_REMEMBERED_WORDS)
+        tokens = self._tokenizer.tokenize(caption)
         notes = (Note.CAPTION_TRUNCATED,) if tokens.truncated else ()
         return _Job(key, notes, tokens=tokens.ids)
 

@@ -1,11 +1,14 @@
 """Captions to tokens, and whether the model sees all of a caption."""
 
+import threading
 from dataclasses import dataclass
 
 import torch
 
 from moderation.scoring.model import Tokenizer
+from moderation.scoring.words import Words
 
+_REMEMBERED_WORDS = 200_000
 # Words of natural language have fewer; what is longer fills the context all the same.
 _MOST_CHARS_A_TOKEN = 32
 
@@ -18,17 +21,40 @@ class Tokens:
     truncated: bool
 
 
+class CaptionTokenizer:
+    """Tokenizes captions for one model; threads may share it."""
+
+    def __init__(self, tokenizer: Tokenizer, context_length: int) -> None:
+        self._tokenizer = tokenizer
+        self._context_length = context_length
+        self._words = Words.of(tokenizer)
+        self._tokenizing = threading.Lock()
+
+    def tokenize(self, caption: str) -> Tokens:
+        """Tokens as the model's own tokenizer makes them."""
+        with self._tokenizing:
+            forget_words(self._tokenizer, at_most=_REMEMBERED_WORDS)
+            if self._words is None:
+                return tokenize(caption, self._tokenizer, self._context_length)
+            return self._from_words(self._words, _bounded(caption, self._context_length))
+
+    def _from_words(self, words: Words, caption: str) -> Tokens:
+        inner = words.encode(caption)
+        room = self._context_length - 2
+        row = [words.start, *inner[:room], words.end]
+        ids = torch.zeros(self._context_length, dtype=torch.int64)
+        ids[: len(row)] = torch.tensor(row)
+        # A caption may spell the end token, and CLIP's text tower reads up to the first of them.
+        return Tokens(ids, truncated=len(inner) > room or words.end in inner)
+
+
 def tokenize(caption: str, tokenizer: Tokenizer, context_length: int) -> Tokens:
     """Tokenize one caption as the model's own tokenizer does.
 
     open_clip's tokenizers cut silently. One more place shows it: where a caption fits,
     the rows agree; where it was cut, the end token stands where a word would go on.
     """
-    seen = caption
-    if len(caption) > context_length * _MOST_CHARS_A_TOKEN:
-        # More than fits whatever it holds, and byte pair encoding of one endless word takes
-        # time that grows faster than its length.
-        seen = " ".join(caption.split())[: context_length * _MOST_CHARS_A_TOKEN]
+    seen = _bounded(caption, context_length)
     ids = tokenizer([seen], context_length=context_length)[0]
     longer = tokenizer([seen], context_length=context_length + 1)[0]
     # A caption may spell the end token, and CLIP's text tower reads up to the first of them.
@@ -36,6 +62,13 @@ def tokenize(caption: str, tokenizer: Tokenizer, context_length: int) -> Tokens:
     ends_early = end is not None and int((ids == end).sum()) > 1
     cut = not torch.equal(ids, longer[:context_length])
     return Tokens(ids=ids, truncated=ends_early or cut)
+
+
+def _bounded(caption: str, context_length: int) -> str:
+    """At least what fits, whatever it holds: the merges of an endless word take very long."""
+    if len(caption) <= context_length * _MOST_CHARS_A_TOKEN:
+        return caption
+    return " ".join(caption.split())[: context_length * _MOST_CHARS_A_TOKEN]
 
 
 def forget_words(tokenizer: Tokenizer, *, at_most: int) -> None:

@@ -6,7 +6,21 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, and_, exists, func, select, text, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    RowMapping,
+    Text,
+    and_,
+    exists,
+    func,
+    literal,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy import UUID as UUID_
 from sqlalchemy.dialects.postgresql import insert
 from uuid_utils.compat import uuid7
 
@@ -90,32 +104,47 @@ def _new_row(item: NewSubmission, message_id: str) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a message that a worker has taken carries."""
+
+    message_id: str
+    ids: Sequence[UUID]
+
+
 def claim(
-    connection: Connection,
-    ids: Sequence[UUID],
-    *,
-    message_id: str,
-    worker: UUID,
-    lease_s: float,
-) -> list[Submission]:
-    """Lease those of `ids` that have no verdict, belong to this message and are not leased.
+    connection: Connection, messages: Sequence[Wanted], *, worker: UUID, lease_s: float
+) -> dict[str, list[Submission]]:
+    """Lease what messages carry, by message: what has no verdict, belongs to it, and is free.
 
     A message that was replaced by a newer one, or is delivered twice, claims nothing.
     """
+    wanted = (
+        select(
+            func.unnest(literal([id_ for m in messages for id_ in m.ids], ARRAY(UUID_))).label(
+                "id"
+            ),
+            func.unnest(
+                literal([m.message_id for m in messages for _ in m.ids], ARRAY(Text))
+            ).label("message_id"),
+        )
+    ).subquery()
     alive = exists().where(
         workers.c.id == submissions.c.lease_worker,
         workers.c.beat_at > func.now() - dt.timedelta(seconds=lease_s),
     )
     free = (
         select(submissions.c.id)
+        .join(
+            wanted,
+            and_(submissions.c.id == wanted.c.id, submissions.c.message_id == wanted.c.message_id),
+        )
         .where(
-            submissions.c.id.in_(ids),
             submissions.c.done_at.is_(None),
-            submissions.c.message_id == message_id,
             ~and_(submissions.c.lease_worker.is_not(None), alive),
         )
         .order_by(submissions.c.id)
-        .with_for_update(skip_locked=True)
+        .with_for_update(of=submissions, skip_locked=True)
     )
     claimed = connection.execute(
         update(submissions)
@@ -123,7 +152,10 @@ def claim(
         .values(lease_worker=worker, retry_at=None, attempts=submissions.c.attempts + 1)
         .returning(*submissions.c)
     )
-    return [_submission(row) for row in claimed.mappings()]
+    leased: dict[str, list[Submission]] = {}
+    for row in claimed.mappings():
+        leased.setdefault(row["message_id"], []).append(_submission(row))
+    return leased
 
 
 def release(connection: Connection, ids: Sequence[UUID], *, worker: UUID, wait_s: float) -> None:

@@ -10,6 +10,7 @@ from moderation.acceptance import accept
 from moderation.intake import SubmissionIn
 from moderation.queue import QUEUE
 from moderation.store import submissions, workers
+from moderation.store.submissions import Wanted
 from moderation.store.workers import WorkerInfo
 from moderation.wiring import Services
 from workers.upkeep import Reconciler
@@ -102,9 +103,9 @@ def test_a_replaced_message_can_claim_nothing(services: Services) -> None:
 
     def claim(message: str) -> int:
         with services.database.begin() as connection:
-            return len(
-                submissions.claim(connection, ids, message_id=message, worker=worker, lease_s=60)
-            )
+            wanted = [Wanted(message, ids)]
+            leased = submissions.claim(connection, wanted, worker=worker, lease_s=60)
+        return len(leased.get(message, []))
 
     assert claim(old) == 0
     assert claim(new) == len(ids)
@@ -117,7 +118,7 @@ def test_a_fault_is_waited_out(services: Services) -> None:
     message, _ = take(services)
     worker = beat(services, message)
     with services.database.begin() as connection:
-        submissions.claim(connection, ids, message_id=message, worker=worker, lease_s=60)
+        submissions.claim(connection, [Wanted(message, ids)], worker=worker, lease_s=60)
         submissions.release(connection, ids[:1], worker=worker, wait_s=-1)
         submissions.release(connection, ids[1:], worker=worker, wait_s=3600)
     assert passes(services, 3) == 1
@@ -134,7 +135,7 @@ def test_what_kills_workers_is_isolated(services: Services) -> None:
         worker = beat(services, *(message for message, _ in held))
         with services.database.begin() as connection:
             for message, ids in held:
-                submissions.claim(connection, ids, message_id=message, worker=worker, lease_s=60)
+                submissions.claim(connection, [Wanted(message, ids)], worker=worker, lease_s=60)
             workers.leave(connection, worker)
         assert passes(services) == 40
     assert sizes == [40, 16, 1]

@@ -12,7 +12,7 @@ import torch
 from moderation.media.decode import DecoderPool
 from moderation.scoring.model import ClipModel
 from moderation.scoring.precision import choose_precision
-from moderation.scoring.text import tokenize
+from moderation.scoring.text import CaptionTokenizer
 from moderation.settings import Settings
 from moderation.types import Framing, Pixels
 from workers.bench.photos import Photo
@@ -33,14 +33,13 @@ class Forward:
 
     def __init__(self, model: ClipModel, settings: Settings, *, lanes: int) -> None:
         self.choice = choose_precision(model, settings.precision)
-        self._tokenizer = model.tokenizer
+        self._tokenizer = CaptionTokenizer(model.tokenizer, model.context_length)
         self._lanes = lanes
 
     def run(self, pixels: Sequence[Pixels], photos: Sequence[Photo], *, seconds: float) -> Speed:
         """Encode these pairs again and again in one batch a lane for so many seconds."""
         towers = self.choice.towers
-        context_length = towers.model.context_length
-        tokens = [tokenize(p.caption, self._tokenizer, context_length).ids for p in photos]
+        tokens = [self._tokenizer.tokenize(photo.caption).ids for photo in photos]
         deadline_s = time.perf_counter() + seconds
 
         def lane() -> tuple[int, float]:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from open_clip import SimpleTokenizer
 
-from moderation.scoring.text import forget_words, tokenize
+from moderation.scoring.text import CaptionTokenizer, forget_words, tokenize
+from moderation.scoring.words import Words
 
 TOKENIZER = SimpleTokenizer()
 # Two places go to the tokens of start and end.
@@ -100,3 +101,28 @@ def test_an_endless_word_is_cut_before_it_is_encoded() -> None:
     tokens = tokenize("xq" * 5000, watching, 77)
     assert tokens.truncated
     assert max(map(len, seen)) <= 77 * 32
+
+
+@given(
+    caption=st.text(max_size=80)
+    | st.text("aB1 .,!?'\"()&;<>-\t“é", max_size=80)
+    | st.lists(st.sampled_from(["dog", "dog's", "&amp;", "<end_of_text>", "犬", "I'll"])).map(
+        " ".join
+    ),
+    context_length=st.integers(4, 77),
+)
+def test_remembered_words_give_the_same_tokens(caption: str, context_length: int) -> None:
+    """Word by word, as a worker does it, a caption has the tokens and the mark it has at once."""
+    expected = tokenize(caption, TOKENIZER, context_length)
+    for _ in range(2):
+        tokens = CaptionTokenizer(TOKENIZER, context_length).tokenize(caption)
+        assert torch.equal(tokens.ids, expected.ids)
+        assert tokens.truncated == expected.truncated
+
+
+def test_a_tokenizer_of_another_kind_is_asked_itself() -> None:
+    """One that treats captions in another way keeps doing so."""
+    dropping = SimpleTokenizer(context_length=8, reduction_mask="shuffle")
+    assert Words.of(dropping) is None
+    assert Words.of(SimpleTokenizer(clean="canonicalize")) is None
+    assert Words.of(TOKENIZER) is not None
