@@ -82,6 +82,25 @@ def test_layers_are_packed_wherever_they_are_but_in_attention() -> None:
     assert attention(rows, rows, rows)[0].shape == (1, 3, 8)
 
 
+class _Doubled(nn.Linear):
+    """A layer that does something of its own."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - its name in nn.Linear
+        """Double the product."""
+        return 2 * super().forward(input)
+
+
+@needs_kernel
+@torch.inference_mode()
+def test_layers_of_other_classes_are_left_alone() -> None:
+    """What only derives from a linear layer may compute anything."""
+    module = nn.Sequential(_Doubled(4, 4)).bfloat16()
+    rows = torch.randn(2, 4).bfloat16()
+    expected = module(rows)
+    pack(module)
+    assert torch.equal(module(rows), expected)
+
+
 def test_fp32_is_not_packed() -> None:
     """The kernels are for bf16 only."""
     assert not can_pack(nn.Linear(2, 2))
