@@ -11,6 +11,9 @@ from moderation.queue import QueueClient
 from moderation.settings import Settings
 from moderation.store import database
 
+# A process's threads share these and wait their turn: servers bear few hundred in all.
+_CONNECTIONS = 12
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -33,9 +36,7 @@ def open_services(settings: Settings) -> Services:
     """Connect lazily to everything; raises `ServiceUnavailable` where an address is missing."""
     return Services(
         settings=settings,
-        database=database.connect(
-            addresses.database_url(settings), pool_size=settings.message_threads + 4
-        ),
+        database=database.connect(addresses.database_url(settings), pool_size=_CONNECTIONS),
         queue=queue.connect(addresses.redis_url(settings)),
         blobs=BlobStore(addresses.blob_url(settings), max_bytes=settings.max_image_bytes),
         metrics=Metrics(),

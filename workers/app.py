@@ -23,12 +23,14 @@ from moderation.settings import Settings, load_settings
 from moderation.store import database, workers
 from moderation.store.workers import WorkerInfo
 from moderation.wiring import open_services
+from workers.prefetch import Prefetch, PrefetchStep
 from workers.runtime import Runtime, open_scorer
 from workers.score import handle_message
 
 log = structlog.get_logger()
 
 _PUT_BACK_AFTER_S = 2.0
+_PREFETCH_MULTIPLIER = 2
 
 
 class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no types
@@ -55,7 +57,8 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
         database.migrate(self._services.database)
         scorer = open_scorer(settings, self._services.metrics)
         worker_id = uuid7()
-        self._runtime = Runtime(self._services, scorer, worker_id)
+        prefetch = Prefetch(most_messages=_PREFETCH_MULTIPLIER * settings.message_threads)
+        self._runtime = Runtime(self._services, scorer, worker_id, prefetch)
         self._info = WorkerInfo(
             id=worker_id,
             host=socket.gethostname(),
@@ -120,16 +123,17 @@ def create_worker_app(settings: Settings) -> Celery:
     app.conf.update(
         worker_pool="threads",
         worker_concurrency=settings.message_threads,
-        # A message is acknowledged when its verdicts are stored. Twice as many are taken as
+        # A message is acknowledged when its verdicts are stored. Twice as many may be taken as
         # are worked on, since the consumer sleeps while none is left to take (celery 6941).
         task_acks_late=True,
-        worker_prefetch_multiplier=2,
+        worker_prefetch_multiplier=_PREFETCH_MULTIPLIER,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
     )
     app.steps["worker"].add(RuntimeStep)
+    app.steps["consumer"].add(PrefetchStep)
     app.task(name=SCORE_TASK, bind=True)(score)
     return app
 

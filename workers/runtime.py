@@ -24,6 +24,7 @@ from moderation.store.submissions import Wanted
 from moderation.types import Calibration, Submission, Verdict
 from moderation.wiring import Services
 from thresholds.artifact import calibration_for, read_artifact
+from workers.prefetch import Prefetch
 from workers.recovery import until_database_answers
 
 log = structlog.get_logger()
@@ -111,8 +112,11 @@ def _calibration_file(settings: Settings) -> Path:
 class Runtime:
     """Everything the score task works with; one a process, shared by its threads."""
 
-    def __init__(self, services: Services, scorer: Scorer, worker_id: UUID) -> None:
+    def __init__(
+        self, services: Services, scorer: Scorer, worker_id: UUID, prefetch: Prefetch
+    ) -> None:
         settings = services.settings
+        self.prefetch = prefetch
         self.services = services
         self.scorer = scorer
         self.worker_id = worker_id
@@ -123,7 +127,10 @@ class Runtime:
             max_redirects=settings.fetch_redirects,
             allow_private=settings.fetch_allow_private,
         )
-        self.preparing = ThreadPoolExecutor(settings.fetch_threads, "captionguard-prepare")
+        # What comes over a network is waited for on many threads; what lies on a disk keeps the
+        # decoders busy with one each, which then wait for nobody.
+        self.fetching = ThreadPoolExecutor(settings.fetch_threads, "captionguard-fetch")
+        self.decoding = ThreadPoolExecutor(scorer.decoder.processes, "captionguard-decode")
         self.recording: Batcher[Judged, set[UUID]] = Batcher(
             self._record, max_items=_PERSIST_BATCHES, name="captionguard-record"
         )
@@ -135,7 +142,8 @@ class Runtime:
     def close(self) -> None:
         """Finish what is under way, then let everything go."""
         self.claiming.close()
-        self.preparing.shutdown(wait=True)
+        self.fetching.shutdown(wait=True)
+        self.decoding.shutdown(wait=True)
         self.scorer.close()
         self.recording.close()
         self.fetcher.close()
@@ -170,4 +178,9 @@ class Runtime:
 
         first = until_database_answers(store)
         self.services.metrics.stages["persist"].observe(time.perf_counter() - started_s)
-        return [{id_ for id_, _ in batch} & first for batch in batches]
+        told = []
+        for batch in batches:
+            # One that two messages carried, after a pause, is told by the first of them alone.
+            told.append({id_ for id_, _ in batch} & first)
+            first -= told[-1]
+        return told

@@ -3,8 +3,8 @@
 import hashlib
 import random
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -45,15 +45,23 @@ def handle_message(runtime: Runtime, document: Any, *, message_id: str) -> None:
     """Work one message off. One bad submission never harms its neighbours.
 
     The document is `{"ids": […]}` from the API and the reconciler, or what a platform
-    would post to the API. Verdicts are stored in batches while later ones are made.
+    would post to the API.
     """
     ids = packed_ids(document)
     if ids is None:
         ids = _take_in(runtime, document, message_id)
-    claimed = runtime.claiming.submit(Wanted(message_id, ids)).result()
+    runtime.prefetch.begin(len(ids))
+    try:
+        _work_off(runtime, runtime.claiming.submit(Wanted(message_id, ids)).result())
+    finally:
+        runtime.prefetch.end(len(ids))
+
+
+def _work_off(runtime: Runtime, claimed: Sequence[Submission]) -> None:
+    """Judge leased submissions; verdicts are stored in batches while later ones are made."""
     under_way = iter(
         [
-            (journey, runtime.preparing.submit(_prepare, runtime, journey))
+            (journey, _threads(runtime, journey).submit(_prepare, runtime, journey))
             for journey in map(_Journey, claimed)
         ]
     )
@@ -98,8 +106,13 @@ def _take_in(runtime: Runtime, document: Any, message_id: str) -> list[UUID]:
     return [answer.id for answer in accepted]
 
 
+def _threads(runtime: Runtime, journey: _Journey) -> ThreadPoolExecutor:
+    is_near = journey.submission.image.url is None and runtime.services.blobs.is_local
+    return runtime.decoding if is_near else runtime.fetching
+
+
 def _prepare(runtime: Runtime, journey: _Journey) -> "Future[PairScore]":
-    """Caption check, fetch and decode, then into the engine; runs on the prepare threads."""
+    """Caption check, fetch and decode, then into the engine."""
     submission = journey.submission
     settings = runtime.services.settings
     waited_s = max(0.0, (datetime.now(UTC) - submission.created_at).total_seconds())
@@ -110,30 +123,29 @@ def _prepare(runtime: Runtime, journey: _Journey) -> "Future[PairScore]":
         raise Unscorable(Reason.SCORING_FAILED, f"{deaths} workers died while they had it")
     if fault := caption_fault(submission.caption):
         raise Unscorable(fault, NO_WORD)
-    name, fetch = _named(runtime, journey)
-
-    def read() -> Image:
-        data = fetch()
-        image: Image = _timed(
-            runtime, journey, "decode", lambda: runtime.scorer.decoder.decode(data)
-        )
-        return image
-
+    if submission.image.url is None:
+        # A blob's key is its content's name, so that a known one is not even fetched.
+        name = submission.image.blob or ""
+        read = partial(_read_blob, runtime, journey, name)
+    else:
+        fetch = partial(runtime.fetcher.fetch, submission.image.url)
+        data: bytes = _timed(runtime, journey, "fetch", fetch)
+        name = hashlib.sha256(data).hexdigest()
+        read = partial(_decode, runtime, journey, data)
     return runtime.scorer.engine.score(name, read, submission.caption)
 
 
-def _named(runtime: Runtime, journey: _Journey) -> tuple[str, Callable[[], bytes]]:
-    """The SHA-256 of an image file and how to have its bytes.
+def _read_blob(runtime: Runtime, journey: _Journey, key: str) -> Image:
+    data: bytes = _timed(runtime, journey, "fetch", partial(runtime.services.blobs.get, key))
+    return _decode(runtime, journey, data, sha256=key)
 
-    A blob's key is its name, so that a known one is not even fetched.
-    """
-    blob, url = journey.submission.image.blob, journey.submission.image.url
-    if url is None:
-        key = blob or ""
-        get = partial(runtime.services.blobs.get, key)
-        return key, lambda: bytes(_timed(runtime, journey, "fetch", get))
-    data: bytes = _timed(runtime, journey, "fetch", partial(runtime.fetcher.fetch, url))
-    return hashlib.sha256(data).hexdigest(), lambda: data
+
+def _decode(
+    runtime: Runtime, journey: _Journey, data: bytes, *, sha256: str | None = None
+) -> Image:
+    decode = partial(runtime.scorer.decoder.decode, data, sha256=sha256)
+    image: Image = _timed(runtime, journey, "decode", decode)
+    return image
 
 
 def _timed(runtime: Runtime, journey: _Journey, stage: str, action: Any) -> Any:

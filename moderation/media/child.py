@@ -6,6 +6,7 @@ then answers requests until the parent closes its end.
 """
 
 import copy
+import hashlib
 import json
 import mmap
 import os
@@ -33,7 +34,14 @@ from PIL import (
 
 from moderation.media.pixels import RejectedError, read_picture
 from moderation.media.sandbox import lock_down
-from moderation.media.wire import ANSWER, COUNT, MAX_DETAIL_BYTES, Status
+from moderation.media.wire import (
+    ANSWER,
+    COUNT,
+    MAX_DETAIL_BYTES,
+    REQUEST,
+    UNCHECKED,
+    Status,
+)
 
 if TYPE_CHECKING:
     from moderation.types import Framing
@@ -76,12 +84,17 @@ def main(arguments: list[str]) -> None:
     hello = json.dumps(report._asdict()).encode()
     _send(COUNT.pack(len(hello)), hello)
     _silence()
-    while (header := _receive(COUNT.size)) is not None:
-        data = _receive(COUNT.unpack(header)[0])
+    while (header := _receive(REQUEST.size)) is not None:
+        count, sha256 = REQUEST.unpack(header)
+        data = _receive(count)
         if data is None:
             return
         signal.setitimer(signal.ITIMER_REAL, float(timeout_s) + _ALARM_GRACE_S)
-        _answer(bytes(data), framing, int(max_pixels), pixels)
+        if sha256 not in (UNCHECKED, hashlib.sha256(data).digest()):
+            detail = b"the file is not what was stored; check the disk"
+            _send(ANSWER.pack(Status.CORRUPT, False, len(detail)), detail)
+        else:
+            _answer(bytes(data), framing, int(max_pixels), pixels)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 

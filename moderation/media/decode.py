@@ -13,6 +13,7 @@ from types import TracebackType
 from moderation.errors import SetupError, TemporaryFault, Unscorable
 from moderation.media.process import START_TIMEOUT_S, ChildFailedError, DecoderProcess
 from moderation.media.sandbox import SandboxReport
+from moderation.media.wire import UNCHECKED
 from moderation.types import Framing, Image, Reason
 
 
@@ -38,7 +39,7 @@ class DecoderPool:
             raise ValueError(f"unknown interpolation {framing.interpolation!r}")
         if framing.resize_mode not in ("shortest", "longest", "squash"):
             raise ValueError(f"unknown resize mode {framing.resize_mode!r}")
-        self._processes = processes or len(os.sched_getaffinity(0))
+        self.processes = processes or len(os.sched_getaffinity(0))
         self._framing = framing
         self._max_pixels = max_pixels
         self._timeout_s = timeout_s
@@ -48,7 +49,7 @@ class DecoderPool:
         self._closed = False
         # Last in, first out: a quiet pool keeps few children busy and starts few.
         self._slots: queue.LifoQueue[DecoderProcess | None] = queue.LifoQueue()
-        for _ in range(self._processes):
+        for _ in range(self.processes):
             self._slots.put(None)
 
     def __enter__(self) -> "DecoderPool":
@@ -65,7 +66,7 @@ class DecoderPool:
     def start(self) -> SandboxReport:
         """Start every child now; return what protects them. Raises `SetupError`."""
         with self._taking_all:
-            taken = [self._slots.get() for _ in range(self._processes)]
+            taken = [self._slots.get() for _ in range(self.processes)]
             try:
                 for index, child in enumerate(taken):
                     taken[index] = self._ready(child)
@@ -74,8 +75,11 @@ class DecoderPool:
                     self._slots.put(child)
         return next(child.report for child in taken if child is not None)
 
-    def decode(self, data: bytes) -> Image:
+    def decode(self, data: bytes, *, sha256: str | None = None) -> Image:
         """Decode the bytes of one image file; blocks while all children are busy.
+
+        With `sha256`, in hex, a file of other content is corrupt: the child looks, so that it
+        costs the parent nothing.
 
         Raises `Unscorable` (unsupported, corrupt, too many pixels, or the decoder failed: it
         crashed, took too long or needed too much memory), and `TemporaryFault` when no child
@@ -83,6 +87,7 @@ class DecoderPool:
         """
         if not data:
             raise Unscorable(Reason.IMAGE_CORRUPT, "the file is empty")
+        expected = bytes.fromhex(sha256) if sha256 else UNCHECKED
         child = self._slots.get()
         try:
             try:
@@ -90,7 +95,7 @@ class DecoderPool:
             except SetupError as error:
                 child = None
                 raise TemporaryFault(Reason.IMAGE_DECODER_FAILED, str(error)) from error
-            return child.decode(data, self._timeout_s)
+            return child.decode(data, expected, self._timeout_s)
         except ChildFailedError as error:
             child = None
             self._on_restart()
@@ -104,10 +109,10 @@ class DecoderPool:
             if self._closed:
                 return
             self._closed = True
-            for child in [self._slots.get() for _ in range(self._processes)]:
+            for child in [self._slots.get() for _ in range(self.processes)]:
                 if child is not None:
                     child.kill()
-            for _ in range(self._processes):
+            for _ in range(self.processes):
                 self._slots.put(None)  # wakes those who wait, to learn that it is closed
 
     def _ready(self, child: DecoderProcess | None) -> DecoderProcess:

@@ -15,7 +15,7 @@ import numpy as np
 
 from moderation.errors import SetupError, Unscorable
 from moderation.media.sandbox import SandboxReport
-from moderation.media.wire import ANSWER, COUNT, MAX_DETAIL_BYTES, MAX_HELLO_BYTES, Status
+from moderation.media.wire import ANSWER, COUNT, MAX_DETAIL_BYTES, MAX_HELLO_BYTES, REQUEST, Status
 from moderation.types import Framing, Image, Note, Reason
 
 _REASONS = {
@@ -94,11 +94,14 @@ class DecoderProcess:
         self._process.wait()
         self._socket.close()
 
-    def decode(self, data: bytes, timeout_s: float) -> Image:
-        """Have one image decoded. Raises `Unscorable`, or `ChildFailedError` and is dead."""
+    def decode(self, data: bytes, sha256: bytes, timeout_s: float) -> Image:
+        """Have one image decoded, of this hash or unchecked.
+
+        Raises `Unscorable`, or `ChildFailedError` and is dead.
+        """
         self._images_left -= 1
         try:
-            return self._ask(data, monotonic() + timeout_s)
+            return self._ask(data, sha256, monotonic() + timeout_s)
         except Unscorable:
             raise
         except TimeoutError as error:
@@ -120,8 +123,8 @@ class DecoderProcess:
             raise ValueError("too long a hello")
         return SandboxReport(**json.loads(self._receive(count, deadline)))
 
-    def _ask(self, data: bytes, deadline: float) -> Image:
-        self._send(COUNT.pack(len(data)), data, deadline)
+    def _ask(self, data: bytes, sha256: bytes, deadline: float) -> Image:
+        self._send(REQUEST.pack(len(data), sha256), data, deadline)
         status, first_frame_only, detail_count = ANSWER.unpack(self._receive(ANSWER.size, deadline))
         if detail_count > (0 if status == Status.DECODED else MAX_DETAIL_BYTES):
             raise ValueError("a count that does not fit")

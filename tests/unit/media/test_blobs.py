@@ -82,16 +82,6 @@ def test_a_new_folder_is_for_its_owner_only(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
 
 
-def test_a_changed_blob_is_corrupt(tmp_path: Path) -> None:
-    """Content that no longer has its key's hash is never handed on."""
-    store = BlobStore(tmp_path, max_bytes=1000)
-    store.put(DATA)
-    _stored_file(tmp_path).write_bytes(DATA[:-1])
-    with pytest.raises(Unscorable) as caught:
-        store.get(KEY)
-    assert caught.value.reason is Reason.IMAGE_CORRUPT
-
-
 def test_large_files_are_neither_stored_nor_read(tmp_path: Path) -> None:
     """The limit on bytes holds in both directions."""
     small = BlobStore(tmp_path, max_bytes=len(DATA) - 1)

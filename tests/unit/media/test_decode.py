@@ -1,5 +1,6 @@
 """The pool of decoders: each gets its own picture back, and no image hurts its neighbours."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -162,6 +163,16 @@ def test_a_decoder_retires_after_some_images(monkeypatch: pytest.MonkeyPatch) ->
             pool.decode(RED)
         assert first.isdisjoint(_children())
     assert restarts == []
+
+
+def test_a_file_of_other_content_is_corrupt(pool: DecoderPool) -> None:
+    """A blob that no longer has its key's hash is never scored, and one that has it is."""
+    expected = hashlib.sha256(RED).hexdigest()
+    assert pool.decode(RED, sha256=expected).pixels.size
+    with pytest.raises(Unscorable) as caught:
+        pool.decode(RED + b" ", sha256=expected)
+    assert caught.value.reason is Reason.IMAGE_CORRUPT
+    assert "what was stored" in caught.value.detail
 
 
 def test_an_empty_file_is_corrupt(pool: DecoderPool) -> None:
