@@ -21,11 +21,17 @@ def all_at_once(actions: Sequence[Callable[[], Any]]) -> list[Any]:
             results[number] = error
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(len(actions))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE_S)
-        assert not thread.is_alive(), "a thread hangs"
+    interval_s = sys.getswitchinterval()
+    # So that threads meet in the middle of a step.
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive(), "a thread hangs"
+    finally:
+        sys.setswitchinterval(interval_s)
     return results
 
 

@@ -46,14 +46,23 @@ def test_what_was_put_is_there() -> None:
     assert cache.fetch(Key("image", "a")) is None, "nothing is shared here"
 
 
-PUTS = st.tuples(st.just("put"), st.lists(st.integers(0, 12), max_size=6))
-GETS = st.tuples(st.just("get"), st.lists(st.integers(0, 12), min_size=1, max_size=1))
+def test_looking_is_using() -> None:
+    """What was looked at last stays, and what was put in after it goes first."""
+    cache = EmbeddingCache(max_bytes=2 * _entry_bytes())
+    cache.put([(_key(0), _embedding(0)), (_key(1), _embedding(1))])
+    assert cache.get(_key(0)) is not None
+    cache.put([(_key(2), _embedding(2))])
+    assert [cache.get(_key(number)) is not None for number in range(3)] == [True, False, True]
+
+
+PUTS = st.tuples(st.just("put"), st.lists(st.integers(0, 6), max_size=3))
+GETS = st.tuples(st.just("get"), st.lists(st.integers(0, 6), min_size=1, max_size=1))
 
 
 @settings(max_examples=200)
 @given(
     steps=st.lists(PUTS | GETS, max_size=40),
-    max_entries=st.integers(0, 8),
+    max_entries=st.integers(0, 5),
     spare_bytes=st.integers(0, 100),
     dimensions=st.integers(1, 64),
 )
@@ -79,7 +88,7 @@ def test_the_least_recently_used_makes_room(
             if numbers[0] in expected:
                 expected.move_to_end(numbers[0])
         assert cache.held_bytes == len(expected) * entry_bytes <= max_bytes
-    found = {number for number in range(13) if cache.get(_key(number)) is not None}
+    found = {number for number in range(7) if cache.get(_key(number)) is not None}
     assert found == set(expected)
 
 

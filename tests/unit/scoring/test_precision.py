@@ -49,7 +49,13 @@ def test_the_model_itself_stays_as_it_was(model: ClipModel) -> None:
 
 @pytest.mark.parametrize(
     ("faster", "drift", "expected"),
-    [(3.0, 0.001, "bf16"), (1.2, 0.001, "fp32"), (3.0, 0.01, "fp32"), (0.5, 0.0, "fp32")],
+    [
+        (3.0, 0.001, "bf16"),
+        (1.2, 0.001, "fp32"),
+        (3.0, 0.01, "fp32"),
+        (3.0, -0.01, "fp32"),
+        (0.5, 0.0, "fp32"),
+    ],
 )
 def test_bf16_must_be_much_faster_and_close(
     model: ClipModel, faster: float, drift: float, expected: str
