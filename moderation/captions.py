@@ -1,5 +1,7 @@
 """Which captions CLIP cannot say anything about: those without a word in them."""
 
+import re
+
 import regex
 
 from moderation.types import Reason
@@ -13,6 +15,9 @@ _KEYCAP = regex.compile(r"[0-9#*]\uFE0F?\u20E3")
 _WORD = regex.compile(r"[\p{L}\p{N}]")
 _EMOJI = regex.compile(r"[\p{Extended_Pictographic}\p{Regional_Indicator}]|\u20E3")
 
+# Most captions: a letter, and nothing that an address or a keycap has.
+_PLAIN = re.compile(r"[0-9 ,'!?-]*[A-Za-z][A-Za-z0-9 ,'!?-]*\.?")
+
 NO_WORD = "the caption has no word that could match the image"
 
 
@@ -22,6 +27,8 @@ def caption_fault(caption: str) -> Reason | None:
     A caption of URLs alone is `caption_url_only`, one of emoji and signs alone is
     `caption_emoji_only`, and one of white space and punctuation is `caption_empty`.
     """
+    if _PLAIN.fullmatch(caption):
+        return None
     without_keycaps = _KEYCAP.sub(" ", caption)
     without_urls = _URL.sub(" ", without_keycaps)
     if _BARE_DOMAIN.fullmatch(without_urls.strip()):

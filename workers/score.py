@@ -1,44 +1,29 @@
 """One message: claim its submissions, prepare, score, decide, store."""
 
-import hashlib
 import random
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import partial
+from concurrent.futures import Future
 from itertools import islice
 from typing import Any
 from uuid import UUID
 
 import structlog
 
-from moderation.captions import NO_WORD, caption_fault
 from moderation.errors import TemporaryFault, Unscorable
 from moderation.intake import context_of, parse_message
 from moderation.queue import packed_ids
 from moderation.store import refused, submissions
 from moderation.store.submissions import Wanted
-from moderation.types import Image, PairScore, Reason, Submission, Verdict
+from moderation.types import Reason, Submission
 from moderation.verdict import decide, unscorable
+from workers.prepare import Journey, prepare
 from workers.recovery import until_database_answers
 from workers.runtime import Runtime
 
 log = structlog.get_logger()
 
 _LONGEST_WAIT_S = 300.0
-
-
-@dataclass(slots=True)
-class _Journey:
-    """How one submission fares, for its log line; times in seconds."""
-
-    submission: Submission
-    started_s: float = field(default_factory=time.perf_counter)
-    stages_s: dict[str, float] = field(default_factory=dict)
-    fault: TemporaryFault | None = None
-    verdict: Verdict | None = None
 
 
 def handle_message(runtime: Runtime, document: Any, *, message_id: str) -> None:
@@ -59,18 +44,15 @@ def handle_message(runtime: Runtime, document: Any, *, message_id: str) -> None:
 
 def _work_off(runtime: Runtime, claimed: Sequence[Submission]) -> None:
     """Judge leased submissions; verdicts are stored in batches while later ones are made."""
-    under_way = iter(
-        [
-            (journey, _threads(runtime, journey).submit(_prepare, runtime, journey))
-            for journey in map(_Journey, claimed)
-        ]
-    )
-    stored: list[tuple[list[_Journey], Future[set[UUID]]]] = []
+    journeys = [Journey(submission) for submission in claimed]
+    prepare(runtime, journeys)
+    under_way = iter(journeys)
+    stored: list[tuple[list[Journey], Future[set[UUID]]]] = []
     while batch := list(islice(under_way, runtime.services.settings.max_batch_items)):
-        for journey, staged in batch:
-            _conclude(runtime, journey, staged)
-        judged = [journey for journey, _ in batch if journey.verdict is not None]
-        _put_off(runtime, [journey for journey, _ in batch if journey.verdict is None])
+        for journey in batch:
+            _conclude(runtime, journey)
+        judged = [journey for journey in batch if journey.verdict is not None]
+        _put_off(runtime, [journey for journey in batch if journey.verdict is None])
         if judged:
             pairs = [(j.submission.id, j.verdict) for j in judged if j.verdict is not None]
             stored.append((judged, runtime.recording.submit(pairs)))
@@ -106,64 +88,11 @@ def _take_in(runtime: Runtime, document: Any, message_id: str) -> list[UUID]:
     return [answer.id for answer in accepted]
 
 
-def _threads(runtime: Runtime, journey: _Journey) -> ThreadPoolExecutor:
-    is_near = journey.submission.image.url is None and runtime.services.blobs.is_local
-    return runtime.decoding if is_near else runtime.fetching
-
-
-def _prepare(runtime: Runtime, journey: _Journey) -> "Future[PairScore]":
-    """Caption check, fetch and decode, then into the engine."""
-    submission = journey.submission
-    settings = runtime.services.settings
-    waited_s = max(0.0, (datetime.now(UTC) - submission.created_at).total_seconds())
-    runtime.services.metrics.stages["queue_wait"].observe(waited_s)
-    journey.stages_s["queue_wait"] = waited_s
-    deaths = submission.attempts - submission.faults - 1
-    if deaths >= settings.max_attempts:
-        raise Unscorable(Reason.SCORING_FAILED, f"{deaths} workers died while they had it")
-    if fault := caption_fault(submission.caption):
-        raise Unscorable(fault, NO_WORD)
-    if submission.image.url is None:
-        # A blob's key is its content's name, so that a known one is not even fetched.
-        name = submission.image.blob or ""
-        read = partial(_read_blob, runtime, journey, name)
-    else:
-        fetch = partial(runtime.fetcher.fetch, submission.image.url)
-        data: bytes = _timed(runtime, journey, "fetch", fetch)
-        name = hashlib.sha256(data).hexdigest()
-        read = partial(_decode, runtime, journey, data)
-    return runtime.scorer.engine.score(name, read, submission.caption)
-
-
-def _read_blob(runtime: Runtime, journey: _Journey, key: str) -> Image:
-    data: bytes = _timed(runtime, journey, "fetch", partial(runtime.services.blobs.get, key))
-    return _decode(runtime, journey, data, sha256=key)
-
-
-def _decode(
-    runtime: Runtime, journey: _Journey, data: bytes, *, sha256: str | None = None
-) -> Image:
-    decode = partial(runtime.scorer.decoder.decode, data, sha256=sha256)
-    image: Image = _timed(runtime, journey, "decode", decode)
-    return image
-
-
-def _timed(runtime: Runtime, journey: _Journey, stage: str, action: Any) -> Any:
-    metrics = runtime.services.metrics
-    started_s, started_cpu_s = time.perf_counter(), time.thread_time()
-    try:
-        return action()
-    finally:
-        journey.stages_s[stage] = time.perf_counter() - started_s
-        metrics.stages[stage].observe(journey.stages_s[stage])
-        metrics.stages_cpu[stage].inc(time.thread_time() - started_cpu_s)
-
-
-def _conclude(runtime: Runtime, journey: _Journey, staged: "Future[Future[PairScore]]") -> None:
+def _conclude(runtime: Runtime, journey: Journey) -> None:
     """Wait for the cosine and set the journey's verdict, or its fault if it may pass."""
     calibration = runtime.scorer.calibration
     try:
-        journey.verdict = decide(staged.result().result(), calibration)
+        journey.verdict = decide(journey.scored.result(), calibration)
     except Unscorable as error:
         if error.reason is Reason.IMAGE_DECODER_FAILED and journey.submission.faults == 0:
             # A machine that was paused or out of memory looks the same: one more try tells.
@@ -181,7 +110,7 @@ def _conclude(runtime: Runtime, journey: _Journey, staged: "Future[Future[PairSc
         journey.verdict = unscorable(journey.fault.reason, detail, calibration)
 
 
-def _put_off(runtime: Runtime, journeys: Sequence[_Journey]) -> None:
+def _put_off(runtime: Runtime, journeys: Sequence[Journey]) -> None:
     """Give up the leases of what failed for now; the reconciler sends it again in time."""
     if not journeys:
         return
@@ -212,7 +141,7 @@ def _put_off(runtime: Runtime, journeys: Sequence[_Journey]) -> None:
             )
 
 
-def _tell(runtime: Runtime, journey: _Journey, *, is_first: bool) -> None:
+def _tell(runtime: Runtime, journey: Journey, *, is_first: bool) -> None:
     """Count a stored verdict and write the submission's one log line."""
     verdict, submission = journey.verdict, journey.submission
     if verdict is None or not is_first:

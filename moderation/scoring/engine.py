@@ -17,7 +17,7 @@ from moderation.scoring.cache import Embedding, EmbeddingCache, Key, Kind, Sourc
 from moderation.scoring.model import ClipModel
 from moderation.scoring.precision import Wanted, choose_precision
 from moderation.scoring.shared_cache import SharedCache, SharedCacheAddress
-from moderation.scoring.text import CaptionTokenizer
+from moderation.scoring.text import CaptionTokenizer, Tokens
 from moderation.scoring.towers import Vectors
 from moderation.settings import Settings
 from moderation.types import Image, Note, PairScore, Pixels
@@ -32,6 +32,15 @@ class BatchReport:
     forward_s: float
     forward_cpu_s: float
     waits_s: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A caption and its tokens; None where its embedding was known."""
+
+    key: Key
+    text: str
+    tokens: Tokens | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +100,16 @@ class Engine:
             max_staged=2 * self.lanes * max_jobs,
         )
 
-    def score(self, sha256: str, read: Callable[[], Image], caption: str) -> "Future[PairScore]":
+    def read_caption(self, caption: str) -> Caption:
+        """Tokenize a caption, unless its embedding is known."""
+        key = Key("text", hashlib.sha256(caption.encode()).hexdigest())
+        if self._cache.get(key) is not None:
+            return Caption(key, caption)
+        return Caption(key, caption, self._tokenizer.tokenize(caption))
+
+    def score(
+        self, sha256: str, read: Callable[[], Image], caption: Caption | str
+    ) -> "Future[PairScore]":
         """Stage one pair, its image named by the SHA-256 of its file.
 
         `read` decodes the image, framed for this model, on the calling thread; it is called
@@ -99,8 +117,9 @@ class Engine:
         for the same image. Blocks while much is staged.
         """
         image = self._board(Key("image", sha256), partial(_read, read))
-        caption_sha256 = hashlib.sha256(caption.encode()).hexdigest()
-        text = self._board(Key("text", caption_sha256), partial(self._tokenize, caption))
+        if isinstance(caption, str):
+            caption = self.read_caption(caption)
+        text = self._board(caption.key, partial(self._job_of, caption))
         return _cosine_of(image, text)
 
     def close(self) -> None:
@@ -140,8 +159,9 @@ class Engine:
             del self._in_flight[key]
         _hand_on(landed, promise)
 
-    def _tokenize(self, caption: str, key: Key) -> _Job:
-        tokens = self._tokenizer.tokenize(caption)
+    def _job_of(self, caption: Caption, key: Key) -> _Job:
+        # It may have left the cache since it was looked for.
+        tokens = caption.tokens or self._tokenizer.tokenize(caption.text)
         notes = (Note.CAPTION_TRUNCATED,) if tokens.truncated else ()
         return _Job(key, notes, tokens=tokens.ids)
 

@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from moderation.scoring.model import Tokenizer
@@ -42,10 +43,12 @@ class CaptionTokenizer:
         inner = words.encode(caption)
         room = self._context_length - 2
         row = [words.start, *inner[:room], words.end]
-        ids = torch.zeros(self._context_length, dtype=torch.int64)
-        ids[: len(row)] = torch.tensor(row)
+        # By numpy, which makes a short row in a fraction of the time.
+        ids = np.zeros(self._context_length, dtype=np.int64)
+        ids[: len(row)] = row
         # A caption may spell the end token, and CLIP's text tower reads up to the first of them.
-        return Tokens(ids, truncated=len(inner) > room or words.end in inner)
+        truncated = len(inner) > room or words.end in inner
+        return Tokens(torch.from_numpy(ids), truncated)
 
 
 def tokenize(caption: str, tokenizer: Tokenizer, context_length: int) -> Tokens:

@@ -117,7 +117,7 @@ def conclude(
         pipeline_over_ceiling=pipeline / ceiling,
         pipeline_over_naive=pipeline / naive,
         queue_us_per_item=1e6 * median(f.usage.queue_s / f.pairs for f in measured.unique),
-        duplicate_cost_ratio=pipeline / median(f.pairs_per_s for f in measured.duplicates),
+        duplicate_cost_ratio=pipeline / median(f.all_per_s for f in measured.duplicates),
         full_batch_ms=1000 * setup.max_batch_items * setup.lanes / full,
         latency_ms={"p50": load.p50_ms, "p99": load.p99_ms},
         latency_idle_ms=idle.p50_ms,

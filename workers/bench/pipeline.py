@@ -31,10 +31,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What one run of the pipeline showed: a sustained rate, and what the worker used for it."""
+    """What one run of the pipeline showed, and what the worker used for it.
+
+    `pairs_per_s` is the sustained rate, `all_per_s` the one from sending to the last verdict.
+    """
 
     pairs: int
     pairs_per_s: float
+    all_per_s: float
     usage: WorkerUsage
 
 
@@ -66,13 +70,14 @@ def run_flow(
     were still to be done: what starts up and what runs dry does not count.
     """
     messages = store(rig, photos)
-    before = WorkerUsage.of(worker)
+    before, sent_s = WorkerUsage.of(worker), time.time()
     send(rig, messages)
     wait_until_done(rig, len(photos))
     usage = WorkerUsage.of(worker).since(before)
     done_s = np.sort(commit_times_s(rig, messages))
     forget(rig, messages)
-    return Flow(len(photos), _sustained(done_s, left_out), usage)
+    all_per_s = len(photos) / (float(done_s[-1]) - sent_s)
+    return Flow(len(photos), sustained_per_s(done_s, left_out), all_per_s, usage)
 
 
 def send(rig: Rig, messages: Sequence[Message]) -> None:
@@ -130,7 +135,7 @@ def forget(rig: Rig, messages: Sequence[Message]) -> None:
         connection.execute(text("DELETE FROM submissions WHERE id = ANY(:ids)"), {"ids": ids})
 
 
-def _sustained(done_s: NDArray[np.float64], left_out: int) -> float:
+def sustained_per_s(done_s: NDArray[np.float64], left_out: int) -> float:
     """Pairs a second from the first commit to the last before the queue runs dry."""
     until = max(1, len(done_s) - left_out) - 1
     started = int(np.searchsorted(done_s, done_s[0], side="right"))

@@ -1,11 +1,12 @@
 """Stock open_clip, fp32, as its documentation shows it: what all figures are compared with."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from typing import IO
 
 import open_clip
 import torch
-from PIL import Image
+from PIL import Image, ImageCms, ImageOps
 
 from moderation.scoring.model import load_model
 
@@ -26,10 +27,14 @@ class StockModel:
             fill_color=framing.fill,
         )
 
-    def preprocess(self, file: IO[bytes]) -> torch.Tensor:
-        """An image file as the tower wants it, (3, height, width)."""
+    def preprocess(self, file: IO[bytes], *, as_shown: bool = False) -> torch.Tensor:
+        """An image file as the tower wants it, (3, height, width).
+
+        Stock open_clip ignores on which side a camera was held and what colours a file's
+        profile gives; with `as_shown` it gets the picture as people see it, as ours does.
+        """
         with Image.open(file) as image:
-            pixels: torch.Tensor = self._transform(image)
+            pixels: torch.Tensor = self._transform(_as_shown(image) if as_shown else image)
             return pixels
 
     @torch.inference_mode()
@@ -41,3 +46,17 @@ class StockModel:
         texts = clip.encode_text(tokens, normalize=True)
         cosines: list[float] = (images * texts).sum(dim=-1).cpu().tolist()
         return cosines
+
+
+def _as_shown(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    upright = ImageOps.exif_transpose(image)
+    if not profile:
+        return upright
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        srgb = ImageCms.createProfile("sRGB")
+        shown = ImageCms.profileToProfile(upright, source, srgb, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return upright
+    return shown or upright

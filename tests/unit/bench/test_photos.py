@@ -9,8 +9,8 @@ import open_clip
 import pytest
 from PIL import Image
 
-from workers.bench.photos import draw_photos, read_photos
 from moderation.errors import InputRefused
+from workers.bench.photos import draw_photos, read_photos
 
 
 def _file(kind: str, colour: str = "red") -> bytes:

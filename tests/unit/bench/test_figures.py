@@ -1,0 +1,90 @@
+"""The figures of a benchmark follow from what was measured."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from workers.bench.figures import Measured, Setup, conclude, table
+from workers.bench.latency import Latency
+from workers.bench.parts import Speed
+from workers.bench.pipeline import Flow, sustained_per_s
+from workers.bench.usage import WorkerUsage
+
+SETUP = Setup("ViT-B-32:random", "cpu", "bf16", "drawn", lanes=2, max_batch_items=64)
+
+
+def _measured() -> Measured:
+    usage = WorkerUsage(worker_s=20.0, forward_s=15.0, decode_s=3.0, children_s=5.0)
+    return Measured(
+        naive_per_s=[7.0, 8.0, 100.0],
+        stock_per_s=[10.0],
+        forward={64: [Speed(100.0, 0.02)], 16: [Speed(120.0, 0.016)]},
+        decode=[Speed(400.0, 0.004)],
+        unique=[Flow(1000, 80.0, 70.0, usage)],
+        duplicates=[Flow(1000, 5000.0, 4000.0, usage)],
+        cosine_pairs=[(0.10, 0.101), (0.30, 0.297), (0.199, 0.201)],
+        threshold_cosine=0.2,
+    )
+
+
+def test_ratios_are_of_one_run() -> None:
+    """Medians are compared, a noisy round does not count, and the ceiling is of CPU time."""
+    figures = conclude(
+        SETUP, _measured(), load=Latency(500, 900), idle=Latency(60, 80), peak_memory_bytes=1
+    )
+    assert figures.naive_pairs_per_s == 8.0
+    assert figures.pipeline_over_naive == 10.0
+    assert figures.forward_pairs_per_s == 120.0
+    assert figures.forward_batch_items == 16
+    assert figures.ceiling_pairs_per_s == pytest.approx(figures.cores / 0.020)
+    assert figures.pipeline_over_ceiling == pytest.approx(80 / figures.ceiling_pairs_per_s)
+    assert figures.queue_us_per_item == pytest.approx(2000)
+    assert figures.duplicate_cost_ratio == pytest.approx(80 / 4000)
+    assert figures.full_batch_ms == pytest.approx(1280)
+    assert figures.latency_ms == {"p50": 500, "p99": 900}
+    assert figures.max_abs_cosine_drift == pytest.approx(0.003)
+    assert figures.verdict_flips == 1
+
+
+def test_on_a_gpu_the_slower_part_is_the_ceiling() -> None:
+    """Decoders and towers have hardware of their own there."""
+    setup = Setup("m", "cuda", "bf16", "drawn", lanes=2, max_batch_items=64)
+    figures = conclude(
+        setup, _measured(), load=Latency(1, 1), idle=Latency(1, 1), peak_memory_bytes=1
+    )
+    assert figures.ceiling_pairs_per_s == 120.0
+
+
+def test_the_table_fits_a_terminal() -> None:
+    """People with 80 columns read it without wrapped lines."""
+    figures = conclude(
+        SETUP, _measured(), load=Latency(5000, 9000), idle=Latency(60, 80), peak_memory_bytes=10**9
+    )
+    console = Console(width=80, record=True)
+    console.print(table(figures))
+    lines = console.export_text().splitlines()
+    assert len(lines) == len([line for line in lines if line[:10].strip()])
+
+
+@given(
+    per_s=st.floats(20, 500),
+    batches=st.integers(12, 40),
+    batch=st.integers(1, 64),
+    started_s=st.floats(0, 10),
+)
+def test_starting_up_does_not_count(
+    per_s: float, batches: int, batch: int, started_s: float
+) -> None:
+    """Batches committed at an even pace have that pace as their rate, however late the first is."""
+    times_s = 1e9 + started_s + np.repeat(np.arange(batches) * batch / per_s, batch)
+    rate = sustained_per_s(times_s, left_out=3 * batch)
+    assert rate == pytest.approx(per_s, rel=1e-3)
+
+
+def test_running_dry_does_not_count() -> None:
+    """What comes after the queue is empty may be as slow as it likes."""
+    even_s = np.arange(100) / 10
+    slow_s = 10 + np.arange(20.0)
+    assert sustained_per_s(np.concatenate([even_s, slow_s]), left_out=20) == pytest.approx(10)
