@@ -82,7 +82,7 @@ class Settings(BaseSettings):
         86_400.0, description="how long an embedding stays in that Redis"
     )
 
-    message_threads: PositiveInt = Field(64, description="messages a worker handles side by side")
+    message_threads: PositiveInt = Field(128, description="messages a worker handles side by side")
     fetch_threads: PositiveInt = Field(16, description="images a worker fetches side by side")
     decode_processes: int = Field(
         0, ge=0, description="sandboxed decoder processes of a worker; 0 means one a core"

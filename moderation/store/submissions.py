@@ -6,26 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    Connection,
-    RowMapping,
-    Text,
-    and_,
-    exists,
-    func,
-    literal,
-    select,
-    text,
-    tuple_,
-    update,
-)
-from sqlalchemy import UUID as UUID_
+from sqlalchemy import Connection, RowMapping, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from uuid_utils.compat import uuid7
 
 from moderation.queue import sent_at
-from moderation.store.tables import submissions, verdicts, workers
+from moderation.store.tables import submissions, verdicts
 from moderation.types import ImageRef, NewSubmission, Note, Outcome, Reason, Submission, Verdict
 
 
@@ -112,6 +98,25 @@ class Wanted:
     ids: Sequence[UUID]
 
 
+# The sub-query locks in one order, and passes over what another worker is claiming.
+_CLAIM = text(
+    """
+    UPDATE submissions SET lease_worker = :worker, retry_at = NULL, attempts = attempts + 1
+    WHERE id = ANY(ARRAY(
+        SELECT id FROM submissions
+        WHERE id = ANY(:ids) AND message_id = ANY(:messages) AND done_at IS NULL
+            AND NOT EXISTS (
+                SELECT FROM workers
+                WHERE workers.id = submissions.lease_worker AND beat_at > now() - :lease
+            )
+        ORDER BY id FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING id, platform, external_id, policy, caption, image_blob, image_url, created_at,
+              attempts, faults, message_id
+    """
+)
+
+
 def claim(
     connection: Connection, messages: Sequence[Wanted], *, worker: UUID, lease_s: float
 ) -> dict[str, list[Submission]]:
@@ -119,38 +124,14 @@ def claim(
 
     A message that was replaced by a newer one, or is delivered twice, claims nothing.
     """
-    wanted = (
-        select(
-            func.unnest(literal([id_ for m in messages for id_ in m.ids], ARRAY(UUID_))).label(
-                "id"
-            ),
-            func.unnest(
-                literal([m.message_id for m in messages for _ in m.ids], ARRAY(Text))
-            ).label("message_id"),
-        )
-    ).subquery()
-    alive = exists().where(
-        workers.c.id == submissions.c.lease_worker,
-        workers.c.beat_at > func.now() - dt.timedelta(seconds=lease_s),
-    )
-    free = (
-        select(submissions.c.id)
-        .join(
-            wanted,
-            and_(submissions.c.id == wanted.c.id, submissions.c.message_id == wanted.c.message_id),
-        )
-        .where(
-            submissions.c.done_at.is_(None),
-            ~and_(submissions.c.lease_worker.is_not(None), alive),
-        )
-        .order_by(submissions.c.id)
-        .with_for_update(of=submissions, skip_locked=True)
-    )
     claimed = connection.execute(
-        update(submissions)
-        .where(submissions.c.id.in_(free.scalar_subquery()))
-        .values(lease_worker=worker, retry_at=None, attempts=submissions.c.attempts + 1)
-        .returning(*submissions.c)
+        _CLAIM,
+        {
+            "ids": [id_ for message in messages for id_ in message.ids],
+            "messages": [message.message_id for message in messages],
+            "worker": worker,
+            "lease": dt.timedelta(seconds=lease_s),
+        },
     )
     leased: dict[str, list[Submission]] = {}
     for row in claimed.mappings():

@@ -179,12 +179,12 @@ def test_direct_messages_that_a_dead_worker_had_taken(machine: Machine) -> None:
     # A host that never answers, so that the worker holds as many messages as it may.
     with socket.create_server(("127.0.0.1", 0), backlog=200) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.jpg?sign=secret"
-        direct(machine, "acme", messages=160, items=3, url=url)
-        eventually(lambda: int(client.hlen("unacked")) >= 128)
-        assert count(machine, "submissions") < 3 * 128, "some are taken and not begun"
+        direct(machine, "acme", messages=300, items=2, url=url)
+        eventually(lambda: int(client.hlen("unacked")) >= 256)
+        assert count(machine, "submissions") < 2 * 256, "some are taken and not begun"
         os.kill(machine.worker_pid(), signal.SIGKILL)
-    eventually(lambda: count(machine, "submissions") == 480)
-    eventually(lambda: count(machine, "verdicts") == 480)
+    eventually(lambda: count(machine, "submissions") == 600)
+    eventually(lambda: count(machine, "verdicts") == 600)
     log = (machine.data_dir / "logs" / "worker.log").read_text()
     assert "a secret caption" not in log
     assert "sign=secret" not in log

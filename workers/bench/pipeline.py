@@ -1,7 +1,7 @@
 """Pairs through the real pipeline: stored, sent over Redis, and timed until they are committed."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy import text
 
 from moderation.errors import ServiceUnavailable
-from moderation.queue import MAX_ITEMS, new_message_id
+from moderation.queue import MAX_ITEMS, QUEUE, SCORE_TASK, new_message_id
 from moderation.store import submissions
 from moderation.types import ImageRef, NewSubmission
 from workers.bench.photos import Photo
@@ -84,6 +84,22 @@ def send(rig: Rig, messages: Sequence[Message]) -> None:
     """Put messages into Redis."""
     for message in messages:
         rig.queue.send(message.submissions, message_id=message.id)
+
+
+def make_ready(rig: Rig, messages: Sequence[Message]) -> Callable[[], object]:
+    """Make messages, and return what sends the next of them at the cost of one Redis command.
+
+    Senders are other machines; here they would take the cores of the worker that is measured.
+    """
+    waiting = rig.queue.app.conf.task_default_queue + "-ready"
+    for message in messages:
+        rig.queue.app.send_task(
+            SCORE_TASK,
+            args=[{"ids": [str(id_) for id_ in message.submissions]}],
+            task_id=message.id,
+            queue=waiting,
+        )
+    return lambda: rig.queue.redis.lmove(waiting, QUEUE, "RIGHT", "LEFT")
 
 
 def wait_until_done(rig: Rig, expected: int) -> None:
