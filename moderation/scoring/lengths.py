@@ -10,10 +10,12 @@ from torch import nn
 from moderation.scoring.clones import clone
 from moderation.scoring.model import ClipModel
 from moderation.scoring.probes import CAPTIONS, TOO_LONG
+from moderation.scoring.shapes import parts
 
 # Lengths come in steps, so that few different shapes occur.
 _STEP = 8
-# A bucket of fewer captions joins the next longer one: a pass of its own would cost more.
+# Captions of a length go so many at a time; what is left joins the next longer ones, since a
+# pass of its own would cost more.
 _FEWEST = 8
 # Rounding differs with the shape of a matrix product; this is far below what a cosine shows.
 _SAME = 1e-5
@@ -40,7 +42,10 @@ class TextTower:
             return self._encode(tokens, self._context_length)
         needed = self._needed(tokens)
         vectors: torch.Tensor | None = None
-        for length, rows in _buckets(needed):
+        split = parts if tokens.device.type == "cpu" else lambda rows: [rows]
+        for length, rows in (
+            (length, part) for length, bucket in _buckets(needed) for part in split(bucket)
+        ):
             encoded = self._encode(tokens[rows], length)
             if vectors is None:
                 vectors = encoded.new_empty((len(tokens), encoded.shape[1]))
@@ -97,13 +102,14 @@ def _cut(clip: nn.Module, context_length: int, length: int) -> nn.Module:
 
 
 def _buckets(needed: list[int]) -> list[tuple[int, list[int]]]:
-    """Each length with its rows, every row once; small buckets go with the next longer one."""
+    """Each length with its rows, every row once; what is left over goes with the next longer."""
     buckets: list[tuple[int, list[int]]] = []
     waiting: list[int] = []
     longest = max(needed, default=0)
     for length in sorted(set(needed)):
         waiting += [row for row, own in enumerate(needed) if own == length]
-        if len(waiting) >= _FEWEST or length == longest:
-            buckets.append((length, waiting))
-            waiting = []
+        whole = len(waiting) if length == longest else len(waiting) // _FEWEST * _FEWEST
+        if whole:
+            buckets.append((length, waiting[:whole]))
+            waiting = waiting[whole:]
     return buckets

@@ -15,6 +15,8 @@ from moderation.types import Note
 
 log = structlog.get_logger()
 
+# To be raised when pixels or tokens are made in another way, which changes embeddings a little.
+_FORMAT = 2
 _PATIENCE_S = 0.5
 _SILENT_AFTER_FAULT_S = 10.0
 _NOTES = tuple(Note)
@@ -39,7 +41,7 @@ class SharedCache:
         self._redis = redis.Redis.from_url(
             address.url, socket_timeout=_PATIENCE_S, socket_connect_timeout=_PATIENCE_S
         )
-        self._prefix = f"captionguard:embedding:{model}"
+        self._prefix = f"captionguard:embedding:{_FORMAT}:{model}"
         self._dimensions = dimensions
         self._ttl_ms = max(1, int(address.ttl_s * 1000))
         self._silent_until_s = 0.0

@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 from moderation.scoring.lengths import TextTower
 from moderation.scoring.model import ClipModel
 from moderation.scoring.probes import probe_tokens
+from moderation.scoring.shapes import parts
 from moderation.types import Pixels
 
 Vectors = NDArray[np.float32]
@@ -42,7 +43,9 @@ class Towers:
         if self.model.device.type == "cuda":
             with torch.cuda.stream(self._stream()):
                 return self._forward_images(self._normalised_on_gpu(pixels))
-        return self._forward_images(self._normalised(pixels))
+        return np.concatenate(
+            [self._forward_images(self._normalised(part)) for part in parts(pixels)]
+        )
 
     @torch.inference_mode()
     def encode_captions(self, tokens: Sequence[torch.Tensor]) -> Vectors:
