@@ -55,5 +55,10 @@ def unscorable(reason: Reason, detail: str, calibration: Calibration) -> Verdict
         model=calibration.model,
         threshold=calibration.threshold,
         reason=reason,
-        detail=detail,
+        detail=_storable(detail),
     )
+
+
+def _storable(detail: str) -> str:
+    """What PostgreSQL can keep: one that it refused would take its whole batch along."""
+    return detail.encode("utf-8", "replace").decode().replace("\0", "?")

@@ -26,7 +26,7 @@ _MUCH_FASTER = 2.0
 # On a GPU a small batch takes as long in any precision.
 _PROBE_PAIRS = {"cpu": 16, "cuda": 256}
 _DRIFT_PAIRS = 8
-_LONG_RUN_S = 2.0
+_LONG_RUN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)

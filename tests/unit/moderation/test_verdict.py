@@ -127,3 +127,12 @@ def test_what_cannot_be_scored_says_why(reason: Reason) -> None:
     assert (verdict.reason, verdict.detail) == (reason, "what happened")
     assert (verdict.calibration_version, verdict.model) == ("c-1", "model-1")
     assert (verdict.cosine, verdict.score) == (None, None)
+
+
+@given(st.text(st.characters(categories=["L", "Cs", "Cc"])))
+def test_any_detail_can_be_stored(detail: str) -> None:
+    """What a decoder or a host said of an image never keeps a batch from being stored."""
+    verdict = unscorable(Reason.IMAGE_CORRUPT, detail, Calibration("v", "m", 1.0, 0.0, 0.35))
+    assert verdict.detail is not None
+    assert "\0" not in verdict.detail
+    verdict.detail.encode("utf-8")
