@@ -37,10 +37,9 @@ def unheld(
             FROM submissions
             WHERE done_at IS NULL AND retry_at IS NULL
               AND sent_at < coalesce(CAST(:sent_before AS timestamptz), 'infinity')
-              AND NOT EXISTS (
-                SELECT 1 FROM workers
+              AND message_id NOT IN (
+                SELECT unnest(holding) FROM workers
                 WHERE beat_at > now() - make_interval(secs => CAST(:lease_s AS double precision))
-                  AND submissions.message_id = ANY (holding)
               )
             GROUP BY message_id
             ORDER BY min(sent_at)
