@@ -34,13 +34,12 @@ class Costs:
     api_upload_us: float = 1_900  # a post with its image of 180 KB as base64
     accept: Cost = Cost(750, 38)  # PostgreSQL, for a request to the API
     claim: Cost = Cost(210, 30)  # PostgreSQL, for a transaction
-    claim_scan: Cost = Cost(0.2, 0.003)  # the same, for an id in it; all per post not done
     record: Cost = Cost(480, 25)  # PostgreSQL, for a transaction
     vacuum_us: float = 15
     wal_bytes: float = 2_450
     table_bytes: float = 800  # two rows and their indexes
     redis_message: Cost = Cost(230, 0.28)  # sent, taken and acknowledged
-    upkeep_pair_us: float = 0.02  # a scheduler's pass, for a post and a message in workers' hands
+    upkeep_us: float = 0.7  # a scheduler's pass, for a post in workers' hands
     worker_own: Cost = Cost(3_900, 780)  # the worker's own process, for a message
     decode_us: float = 5_000  # a JPEG of 640x480, in the decoder processes
     forward_us: float = 18_500  # ViT-B-32 in bf16, of a core with AMX
@@ -106,7 +105,6 @@ def loads(posts_per_s: float, single_share: float, site: Site, costs: Costs) -> 
     """The load of one of each part, where packed posts name a URL and single ones are uploads."""
     single = posts_per_s * single_share
     packed = posts_per_s - single
-    messages = packed / _PACKED + single
 
     def cpu_s(cost: Cost, bundle: int = _PACKED) -> float:
         return (packed * cost.of_one(bundle) + single * cost.of_one(1)) / 1e6
@@ -115,11 +113,10 @@ def loads(posts_per_s: float, single_share: float, site: Site, costs: Costs) -> 
     postgres_s = (
         cpu_s(costs.accept)
         + cpu_s(costs.claim)
-        + cpu_s(costs.claim_scan) * in_hand
         + cpu_s(costs.record, site.record_bundle)
         + posts_per_s * costs.vacuum_us / 1e6
     )
-    upkeep_s = in_hand * messages * site.in_hand_s * costs.upkeep_pair_us / 1e6
+    upkeep_s = in_hand * costs.upkeep_us / 1e6
     own_s = cpu_s(costs.worker_own)
     work_us = costs.decode_us
     if site.gpu_pairs_per_s is None:
