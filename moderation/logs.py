@@ -1,10 +1,23 @@
 """Structured logs: static event names with fields, one canonical line a submission."""
 
+import contextlib
 import logging
 import sys
 from typing import Literal
 
 import structlog
+
+
+class _Lines:
+    """Writes lines to standard error. A full disk or a closed pipe loses them and stops nobody."""
+
+    def msg(self, line: str) -> None:
+        """Write one line, in one piece."""
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+
+    log = debug = info = warning = error = critical = exception = msg
 
 
 def _hide_bodies(record: logging.LogRecord) -> bool:
@@ -31,7 +44,7 @@ def configure_logging(log_format: Literal["json", "console"], *, level: int = lo
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Lines(),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

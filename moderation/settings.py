@@ -6,6 +6,7 @@ them, and a test holds the two together.
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -119,7 +120,14 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _a_cache_apart_from_the_queue(self) -> Self:
-        if self.embedding_cache_url is not None and self.embedding_cache_url == self.redis_url:
+        if self.embedding_cache_url is None:
+            return self
+        cache = _server(self.embedding_cache_url)
+        if not cache.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError(
+                "CAPTIONGUARD_EMBEDDING_CACHE_URL must look like redis://:password@host:6379/0"
+            )
+        if self.redis_url is not None and cache == _server(self.redis_url):
             raise ValueError(
                 "CAPTIONGUARD_EMBEDDING_CACHE_URL must be another Redis than "
                 "CAPTIONGUARD_REDIS_URL: a full cache would stop the queue"
@@ -134,6 +142,13 @@ class Settings(BaseSettings):
                 "CAPTIONGUARD_LOST_AFTER_S, or work under way is taken for lost"
             )
         return self
+
+
+def _server(url: SecretStr) -> str:
+    """Scheme and address of a Redis without password and database: one server is one memory."""
+    parts = urlsplit(url.get_secret_value())
+    address = parts.netloc.rpartition("@")[2] or parts.path
+    return f"{parts.scheme}://{address}"
 
 
 def load_settings() -> Settings:

@@ -133,8 +133,9 @@ def score_pairs(
     try:
         with ThreadPoolExecutor(settings.fetch_threads) as threads:
             for pair, staged in zip(pairs, threads.map(prepare, pairs), strict=True):
-                if staged is not None:
-                    kept.append((staged.result().cosine, pair.is_match, pair.image))
+                cosine = _cosine(staged)
+                if cosine is not None:
+                    kept.append((cosine, pair.is_match, pair.image))
                 on_scored()
     finally:
         engine.close()
@@ -145,3 +146,11 @@ def score_pairs(
         is_match=np.array([is_match for _, is_match, _ in kept], dtype=np.bool_),
         groups=np.array([names[image] for _, _, image in kept], dtype=np.float64),
     )
+
+
+def _cosine(staged: "Future[PairScore] | None") -> float | None:
+    """The cosine, or None for an image that cannot be decoded, which pairs may share."""
+    try:
+        return staged.result().cosine if staged else None
+    except Unscorable:
+        return None

@@ -69,6 +69,8 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
                 settings, self._services.metrics.registry, setting="metrics_port"
             ),
         )
+        # Not the pool's: while all its connections wait for a lock, this worker still lives.
+        self._beat_database = database.connect(addresses.database_url(settings), pool_size=1)
         self._beat()
         self._beating = threading.Thread(target=self._keep_beating, name="captionguard-beat")
         self._beating.start()
@@ -90,6 +92,7 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
             self._services.database.begin() as connection,
         ):
             workers.leave(connection, self._info.id)
+        self._beat_database.dispose()
         self._services.close()
 
     terminate = stop
@@ -104,7 +107,7 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
 
     def _beat(self) -> None:
         holding = [storable_id(request.id) for request in _reserved_requests()]
-        with self._services.database.begin() as connection:
+        with self._beat_database.begin() as connection:
             workers.beat(connection, self._info, holding)
 
 

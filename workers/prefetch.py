@@ -10,7 +10,8 @@ from typing import Any
 
 from celery import bootsteps
 
-_LEAST_ITEMS = 1024
+# As many as some messages carry, and what known images may let a worker take for a while.
+_LEAST_ITEMS, _MOST_ITEMS = 1024, 8192
 # Longer than the consumer may sleep before it notices that it may take more (celery 6941).
 _AHEAD_S = 10.0
 _RATE_WINDOW_S = 2.0
@@ -23,6 +24,7 @@ class Prefetch:
         self._most_messages = most_messages
         self._lock = threading.Lock()
         self._qos: Any = None
+        self._told = most_messages
         self._messages = 0
         self._items = 0
         self._done_items = 0
@@ -33,6 +35,7 @@ class Prefetch:
         """Steer this consumer, which has taken nothing yet."""
         with self._lock:
             self._qos = qos
+            self._told = self._most_messages
             self._steer()
 
     def begin(self, items: int) -> None:
@@ -57,13 +60,16 @@ class Prefetch:
     @property
     def messages(self) -> int:
         """How many messages may be taken and not acknowledged at this moment."""
-        is_full = self._items >= max(_LEAST_ITEMS, self._per_s * _AHEAD_S)
+        ahead = min(_MOST_ITEMS, max(_LEAST_ITEMS, self._per_s * _AHEAD_S))
+        is_full = self._items >= ahead
         return max(1, self._messages) if is_full else self._most_messages
 
     def _steer(self) -> None:
         if self._qos is None:
             return
-        change = self.messages - self._qos.value
+        # Only our own changes: Celery adds one for each message that waits for its hour.
+        change = self.messages - self._told
+        self._told += change
         if change > 0:
             self._qos.increment_eventually(change)
         elif change < 0:

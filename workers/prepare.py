@@ -99,13 +99,13 @@ def _stage(runtime: Runtime, journey: Journey, caption: Caption) -> "Future[Pair
     if image.url is None:
         # A blob's key is its content's name, so that a known one is not even fetched.
         name = image.blob or ""
-        read = partial(_read_blob, runtime, journey, name)
+        source, read = "blob", partial(_read_blob, runtime, journey, name)
     else:
         fetch = partial(runtime.fetcher.fetch, image.url)
         data: bytes = _timed(runtime, journey, "fetch", fetch)
         name = hashlib.sha256(data).hexdigest()
-        read = partial(_decode, runtime, journey, data)
-    return runtime.scorer.engine.score(name, read, caption)
+        source, read = "url", partial(_decode, runtime, journey, data)
+    return runtime.scorer.engine.score(name, read, caption, source=source)
 
 
 def _read_blob(runtime: Runtime, journey: Journey, key: str) -> Image:

@@ -39,7 +39,6 @@ from moderation.media.wire import (
     COUNT,
     MAX_DETAIL_BYTES,
     REQUEST,
-    UNCHECKED,
     Status,
 )
 
@@ -85,12 +84,12 @@ def main(arguments: list[str]) -> None:
     _send(COUNT.pack(len(hello)), hello)
     _silence()
     while (header := _receive(REQUEST.size)) is not None:
-        count, sha256 = REQUEST.unpack(header)
+        count, is_checked, sha256 = REQUEST.unpack(header)
         data = _receive(count)
         if data is None:
             return
         signal.setitimer(signal.ITIMER_REAL, float(timeout_s) + _ALARM_GRACE_S)
-        if sha256 not in (UNCHECKED, hashlib.sha256(data).digest()):
+        if is_checked and sha256 != hashlib.sha256(data).digest():
             detail = b"the file is not what was stored; check the disk"
             _send(ANSWER.pack(Status.CORRUPT, False, len(detail)), detail)
         else:

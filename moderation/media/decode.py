@@ -13,7 +13,6 @@ from types import TracebackType
 from moderation.errors import SetupError, TemporaryFault, Unscorable
 from moderation.media.process import START_TIMEOUT_S, ChildFailedError, DecoderProcess
 from moderation.media.sandbox import SandboxReport
-from moderation.media.wire import UNCHECKED
 from moderation.types import Framing, Image, Reason
 
 
@@ -87,7 +86,7 @@ class DecoderPool:
         """
         if not data:
             raise Unscorable(Reason.IMAGE_CORRUPT, "the file is empty")
-        expected = bytes.fromhex(sha256) if sha256 else UNCHECKED
+        expected = bytes.fromhex(sha256) if sha256 else None
         child = self._slots.get()
         try:
             try:

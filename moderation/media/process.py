@@ -94,7 +94,7 @@ class DecoderProcess:
         self._process.wait()
         self._socket.close()
 
-    def decode(self, data: bytes, sha256: bytes, timeout_s: float) -> Image:
+    def decode(self, data: bytes, sha256: bytes | None, timeout_s: float) -> Image:
         """Have one image decoded, of this hash or unchecked.
 
         Raises `Unscorable`, or `ChildFailedError` and is dead.
@@ -123,8 +123,8 @@ class DecoderProcess:
             raise ValueError("too long a hello")
         return SandboxReport(**json.loads(self._receive(count, deadline)))
 
-    def _ask(self, data: bytes, sha256: bytes, deadline: float) -> Image:
-        self._send(REQUEST.pack(len(data), sha256), data, deadline)
+    def _ask(self, data: bytes, sha256: bytes | None, deadline: float) -> Image:
+        self._send(REQUEST.pack(len(data), sha256 is not None, sha256 or b""), data, deadline)
         status, first_frame_only, detail_count = ANSWER.unpack(self._receive(ANSWER.size, deadline))
         if detail_count > (0 if status == Status.DECODED else MAX_DETAIL_BYTES):
             raise ValueError("a count that does not fit")

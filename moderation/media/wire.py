@@ -5,8 +5,8 @@ numbers that the parent checks. The pixels lie in memory that both share, as man
 framing says and nothing else, and the parent copies them.
 
     child  -> parent   hello    4 bytes count, that many bytes of JSON; before any image
-    parent -> child    request  4 bytes count, 32 bytes SHA-256 or zeros, that many bytes of an
-                                image file
+    parent -> child    request  4 bytes count, is there a hash?, 32 bytes SHA-256; that many
+                                bytes of an image file
     child  -> parent   answer   status, first frame only?, count of detail; the detail in UTF-8;
                                 before it, the pixels are in place as rows of RGB
 """
@@ -15,8 +15,7 @@ import struct
 from enum import IntEnum
 
 COUNT = struct.Struct(">I")
-REQUEST = struct.Struct(">I32s")
-UNCHECKED = bytes(32)
+REQUEST = struct.Struct(">I?32s")
 ANSWER = struct.Struct(">B?H")
 MAX_HELLO_BYTES = 4096
 MAX_DETAIL_BYTES = 300

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
 import torch
 
 from moderation.batching import Batcher
@@ -87,7 +88,7 @@ class Engine:
         self._on_embedding = on_embedding
         self._tokenizer = CaptionTokenizer(model.tokenizer, model.context_length)
         self._boarding = threading.Lock()
-        self._in_flight: dict[Key, Future[Embedding]] = {}
+        self._in_flight: dict[tuple[Key, str], Future[Embedding]] = {}
         self._is_cpu = model.device.type == "cpu"
         self.lanes = lanes or (len(os.sched_getaffinity(0)) if self._is_cpu else 2)
         # A pair is an image and a caption.
@@ -108,15 +109,16 @@ class Engine:
         return Caption(key, caption, self._tokenizer.tokenize(caption))
 
     def score(
-        self, sha256: str, read: Callable[[], Image], caption: Caption | str
+        self, sha256: str, read: Callable[[], Image], caption: Caption | str, *, source: str = ""
     ) -> "Future[PairScore]":
         """Stage one pair, its image named by the SHA-256 of its file.
 
         `read` decodes the image, framed for this model, on the calling thread; it is called
         only where no equal image is known or under way. What it raises reaches all who wait
-        for the same image. Blocks while much is staged.
+        for the same image from the same `source`: one's missing blob is no fault of another's
+        file. Blocks while much is staged.
         """
-        image = self._board(Key("image", sha256), partial(_read, read))
+        image = self._board(Key("image", sha256), partial(_read, read), source)
         if isinstance(caption, str):
             caption = self.read_caption(caption)
         text = self._board(caption.key, partial(self._job_of, caption))
@@ -127,36 +129,40 @@ class Engine:
         self._batcher.close()
         self._cache.close()
 
-    def _board(self, key: Key, make: Callable[[Key], _Job]) -> "Future[Embedding]":
+    def _board(
+        self, key: Key, make: Callable[[Key], _Job], source: str = ""
+    ) -> "Future[Embedding]":
         """The future embedding of `key`: known, under way, or now put on its way."""
         with self._boarding:
             if (known := self._cache.get(key)) is not None:
                 self._on_embedding(key.kind, "memory")
                 return _done(known)
-            if (under_way := self._in_flight.get(key)) is not None:
+            if (under_way := self._in_flight.get((key, source))) is not None:
                 self._on_embedding(key.kind, "in_flight")
                 return under_way
             promise: Future[Embedding] = Future()
-            self._in_flight[key] = promise
+            self._in_flight[key, source] = promise
         try:
             if (known := self._cache.fetch(key)) is not None:
                 self._on_embedding(key.kind, "redis")
-                self._land(key, promise, _done(known))
+                self._land((key, source), promise, _done(known))
                 return promise
             self._on_embedding(key.kind, "computed")
             staged = self._batcher.submit(make(key))
         except BaseException as error:
             failed: Future[Embedding] = Future()
             failed.set_exception(error)
-            self._land(key, promise, failed)
+            self._land((key, source), promise, failed)
             raise
-        staged.add_done_callback(partial(self._land, key, promise))
+        staged.add_done_callback(partial(self._land, (key, source), promise))
         return promise
 
-    def _land(self, key: Key, promise: "Future[Embedding]", landed: "Future[Embedding]") -> None:
+    def _land(
+        self, flight: tuple[Key, str], promise: "Future[Embedding]", landed: "Future[Embedding]"
+    ) -> None:
         # What was computed is in the cache by now: nobody finds neither.
         with self._boarding:
-            del self._in_flight[key]
+            del self._in_flight[flight]
         _hand_on(landed, promise)
 
     def _job_of(self, caption: Caption, key: Key) -> _Job:
@@ -185,7 +191,8 @@ class Engine:
             time.perf_counter() - started_s,
             time.thread_time() - started_cpu_s,
         )
-        self._cache.put(list(found.items()))
+        # A fault of the device passes; kept, it would be a fault of the caption for ever.
+        self._cache.put([(k, e) for k, e in found.items() if np.isfinite(e.vector).all()])
         self._on_batch(
             BatchReport(
                 images=len(images),

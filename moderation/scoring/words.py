@@ -13,6 +13,8 @@ from open_clip import SimpleTokenizer
 # For text of these alone, repairing Unicode and HTML changes nothing.
 _PLAIN = re.compile(r"[A-Za-z0-9 .,!?'\"():;/+-]*")
 _MOST_WORDS = 200_000
+# Longer ones are no words of a language and are not met again; each would take kilobytes.
+_LONGEST_WORD_CHARS = 64
 _PROBES = (
     "A dog's 2 red balls, left of (a) house!",
     "ÀÉ naïve 東京 😀 &amp; “quoted”\tand <b>more</b>",
@@ -56,6 +58,9 @@ class Words:
         tokenizer = self._tokenizer
         letters = "".join(tokenizer.byte_encoder[byte] for byte in word.encode())
         ids = tuple(tokenizer.encoder[part] for part in tokenizer.bpe(letters).split(" "))
+        if len(word) > _LONGEST_WORD_CHARS:
+            tokenizer.cache.pop(letters, None)
+            return ids
         # Strangers invent words without end.
         if len(self._ids) >= _MOST_WORDS:
             self._ids.clear()

@@ -7,6 +7,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from moderation.errors import ServiceUnavailable
 
@@ -56,6 +57,8 @@ def migrate(database: Engine) -> None:
 
 def is_passing(error: Exception) -> bool:
     """Whether a database error may pass: a lost connection, a restart, a deadlock, a failover."""
+    if isinstance(error, PoolTimeout):
+        return True
     if not isinstance(error, DBAPIError):
         return False
     return (

@@ -38,8 +38,9 @@ def unheld(
             WHERE done_at IS NULL AND retry_at IS NULL
               AND sent_at < coalesce(CAST(:sent_before AS timestamptz), 'infinity')
               AND message_id NOT IN (
-                SELECT unnest(holding) FROM workers
-                WHERE beat_at > now() - make_interval(secs => CAST(:lease_s AS double precision))
+                SELECT held FROM workers, unnest(holding) AS held
+                WHERE held IS NOT NULL
+                  AND beat_at > now() - make_interval(secs => CAST(:lease_s AS double precision))
               )
             GROUP BY message_id
             ORDER BY min(sent_at)

@@ -151,7 +151,7 @@ def table(figures: Figures) -> Table:
         (f"{f.pipeline_pairs_per_s:.1f}/s", "pipeline, from Redis to the committed verdict"),
         (f"{f.pipeline_over_ceiling:.2f}", "of the ceiling"),
         (f"{f.pipeline_over_naive:.1f}", "times the naive worker"),
-        (f"{f.queue_us_per_item:.0f} us", "CPU an item outside decode and towers"),
+        (f"{f.queue_us_per_item:.0f} us", "of the worker's CPU an item outside decode and towers"),
         (f"{f.duplicate_cost_ratio:.3f}", "of a pair's cost, where image and caption are known"),
         (f"{f.latency_idle_ms:.0f} ms", "from sending to the verdict, nothing else to do"),
         (f"{f.latency_ms['p50']:.0f} ms", "the same at 80 % of capacity, half of all posts"),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import text
 
-from moderation.errors import ServiceUnavailable
+from moderation.errors import InputRefused, ServiceUnavailable
 from moderation.queue import MAX_ITEMS, QUEUE, SCORE_TASK, new_message_id
 from moderation.store import submissions
 from moderation.types import ImageRef, NewSubmission
@@ -74,6 +74,7 @@ def run_flow(
     send(rig, messages)
     wait_until_done(rig, len(photos))
     usage = WorkerUsage.of(worker).since(before)
+    check_scored(cosines(rig, messages))
     done_s = np.sort(commit_times_s(rig, messages))
     forget(rig, messages)
     all_per_s = len(photos) / (float(done_s[-1]) - sent_s)
@@ -139,6 +140,17 @@ def cosines(rig: Rig, messages: Sequence[Message]) -> list[float | None]:
             for status in submissions.find(connection, ids, platform=None)
         }
     return [found[id_] for id_ in ids]
+
+
+def check_scored(found: Sequence[float | None]) -> list[float]:
+    """The cosines, all of which must be there: what cannot be scored is done in no time."""
+    missing = sum(cosine is None for cosine in found)
+    if missing:
+        raise InputRefused(
+            f"{missing} of {len(found)} pairs cannot be scored; take out images that cannot be "
+            "decoded and captions without a word."
+        )
+    return [cosine for cosine in found if cosine is not None]
 
 
 def forget(rig: Rig, messages: Sequence[Message]) -> None:

@@ -118,7 +118,7 @@ class Rig:
         with (self.folder / log_name).open("wb") as log:
             process = subprocess.Popen(  # noqa: S603 - our own commands
                 command,
-                env={**os.environ, **environment},
+                env={**_inherited(), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -141,6 +141,11 @@ class Rig:
             return
         tail = (self.folder / log_name).read_text(errors="replace")[-2000:]
         raise ServiceUnavailable(f"The benchmark's {log_name[:-4]} is not ready:\n{tail}")
+
+
+def _inherited() -> dict[str, str]:
+    # What a run before has left in a shared cache would be taken for speed.
+    return {k: v for k, v in os.environ.items() if k != "CAPTIONGUARD_EMBEDDING_CACHE_URL"}
 
 
 def _note_commit_times(url: str) -> None:

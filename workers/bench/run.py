@@ -95,7 +95,13 @@ class Bench:
         model, device = self._settings.model, self._settings.device
         self._worker = stack.enter_context(
             self._rig.worker(
-                calibration, {"CAPTIONGUARD_MODEL": model, "CAPTIONGUARD_DEVICE": device}
+                calibration,
+                {
+                    "CAPTIONGUARD_MODEL": model,
+                    "CAPTIONGUARD_DEVICE": device,
+                    # As this process has chosen, so that all parts compute with the same.
+                    "CAPTIONGUARD_PRECISION": self._forward.choice.precision,
+                },
             )
         )
         self._naive = stack.enter_context(
@@ -121,13 +127,9 @@ class Bench:
         messages = pipeline.store(self._rig, photos)
         pipeline.send(self._rig, messages)
         pipeline.wait_until_done(self._rig, len(photos))
-        ours = pipeline.cosines(self._rig, messages)
+        ours = pipeline.check_scored(pipeline.cosines(self._rig, messages))
         self.measured.stock_per_s.append(per_s)
-        self.measured.cosine_pairs += [
-            (cosine, expected)
-            for cosine, expected in zip(ours, stock, strict=True)
-            if cosine is not None
-        ]
+        self.measured.cosine_pairs += zip(ours, stock, strict=True)
 
     def _decode_slice(self) -> None:
         per_s = self.measured.decode[-1].per_s if self.measured.decode else 100.0

@@ -112,11 +112,13 @@ def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     """URLs with passwords and keys stay out of everything that is printed."""
     assert {"database_url", "redis_url", "api_key"} <= set(SECRETS)
     for name in SECRETS:
-        monkeypatch.setenv(f"CAPTIONGUARD_{name.upper()}", f"hunter2-{name}")
+        monkeypatch.setenv(f"CAPTIONGUARD_{name.upper()}", f"redis://:hunter2@{name}")
     settings = load_settings()
     for shown in (repr(settings), str(settings), settings.model_dump_json()):
         assert "hunter2" not in shown
-    assert all(getattr(settings, name).get_secret_value() == f"hunter2-{name}" for name in SECRETS)
+    assert all(
+        getattr(settings, name).get_secret_value() == f"redis://:hunter2@{name}" for name in SECRETS
+    )
 
 
 def test_secrets_do_not_show_beside_a_wrong_value(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,3 +145,25 @@ def test_leases_outlast_beats(monkeypatch: pytest.MonkeyPatch, name: str, value:
     monkeypatch.setenv(f"CAPTIONGUARD_{name}", value)
     with pytest.raises(SetupError, match="CAPTIONGUARD_BEAT_S must be at most half"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("localhost:6379", "must look like redis://"),
+        ("redis://:other@queue:6379/1", "must be another Redis"),
+    ],
+)
+def test_the_cache_is_another_redis(monkeypatch: pytest.MonkeyPatch, url: str, said: str) -> None:
+    """A cache in the queue's own server, whatever its database, is refused at the start."""
+    monkeypatch.setenv("CAPTIONGUARD_REDIS_URL", "redis://:secret@queue:6379/0")
+    monkeypatch.setenv("CAPTIONGUARD_EMBEDDING_CACHE_URL", url)
+    with pytest.raises(SetupError, match=said):
+        load_settings()
+
+
+def test_a_cache_on_another_server_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two servers are two memories, also with one host."""
+    monkeypatch.setenv("CAPTIONGUARD_REDIS_URL", "redis://:secret@queue:6379/0")
+    monkeypatch.setenv("CAPTIONGUARD_EMBEDDING_CACHE_URL", "redis://queue:6380/0")
+    assert load_settings().embedding_cache_url is not None

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -18,12 +19,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moderation.errors import Unscorable
 from moderation.scoring.cache import Embedding, EmbeddingCache, Key, Kind, Source
 from moderation.scoring.clones import clone
 from moderation.scoring.engine import BatchReport, Engine
 from moderation.scoring.model import ClipModel
 from moderation.scoring.towers import Towers
-from moderation.types import Image, Note, PairScore
+from moderation.types import Image, Note, PairScore, Reason
 from tests.conftest import eventually
 from tests.unit.scoring.stock import stock_captions, stock_images
 from tests.unit.threads import PATIENCE_S, all_at_once, is_waiting_for_room
@@ -570,3 +572,37 @@ def test_who_comes_first_alone_reads(model: ClipModel) -> None:
             staged = all_at_once([score] * 6)
             assert len({future.result(PATIENCE_S).cosine for future in staged}) == 1
             assert reads.counts == {0: 1}
+
+
+def test_a_missing_blob_is_no_fault_of_a_fetched_file(model: ClipModel) -> None:
+    """Of equal names, the image that was fetched is scored while a blob of that name fails."""
+    reading, go_on = threading.Event(), threading.Event()
+
+    def missing() -> Image:
+        reading.set()
+        assert go_on.wait(PATIENCE_S)
+        raise Unscorable(Reason.IMAGE_NOT_FOUND, "no such blob")
+
+    with _engine(model, max_batch_items=4) as engine, ThreadPoolExecutor(1) as threads:
+        failing = threads.submit(engine.score, "0", missing, CAPTIONS[0], source="blob")
+        assert reading.wait(PATIENCE_S)
+        fetched = engine.score("0", lambda: Image(IMAGES[0]), CAPTIONS[0], source="url")
+        go_on.set()
+        assert -1 <= fetched.result(PATIENCE_S).cosine <= 1
+        with pytest.raises(Unscorable):
+            failing.result(PATIENCE_S)
+
+
+def test_a_fault_of_the_device_is_not_remembered(model: ClipModel) -> None:
+    """A vector that was no number is computed anew at the next try."""
+    with _engine(model, max_batch_items=4) as engine:
+        towers = engine.choice.towers
+        sound = towers.encode_captions
+        broken = np.full((1, towers.dimensions), np.nan, dtype=np.float32)
+        with patch.object(towers, "encode_captions", lambda _: broken):
+            wrong = engine.score("0", lambda: Image(IMAGES[0]), CAPTIONS[0])
+            with pytest.raises(ArithmeticError):
+                wrong.result(PATIENCE_S)
+        assert towers.encode_captions == sound
+        right = engine.score("0", lambda: Image(IMAGES[0]), CAPTIONS[0])
+        assert -1 <= right.result(PATIENCE_S).cosine <= 1

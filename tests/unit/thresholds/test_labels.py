@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moderation.errors import InputRefused
+from moderation.scoring.model import load_model
 from moderation.settings import Settings
-from thresholds.labels import Pair, read_pairs, shuffled
+from tests.integration.conftest import picture
+from thresholds.labels import Pair, read_pairs, score_pairs, shuffled
 
 
 def _pair(image: str, caption: str) -> Pair:
@@ -47,6 +49,19 @@ def test_pairs_are_read_with_their_labels(tmp_path: Path) -> None:
         (b"dog.jpg", "a pet", True),
     ]
     assert pairs[0].image == pairs[2].image != pairs[1].image
+
+
+def test_pairs_that_share_a_broken_image_are_left_out() -> None:
+    """An image that cannot be decoded takes its own pairs along and no others."""
+    broken = [Pair("broken", b"no image", caption, True) for caption in ("a dog", "a cat")]
+    sound = [Pair("sound", picture(), "a red thing", True)]
+    labels = score_pairs(
+        broken + sound + broken,
+        load_model("demo-tiny", device="cpu"),
+        Settings(precision="fp32", decode_processes=1),
+        on_scored=lambda: None,
+    )
+    assert labels.cosines.shape == (1,)
 
 
 def test_unlabelled_pairs_count_as_matches(tmp_path: Path) -> None:

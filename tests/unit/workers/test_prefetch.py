@@ -48,6 +48,16 @@ def test_a_new_connection_is_steered_as_the_old_one_was() -> None:
     assert fresh.value == 5
 
 
+def test_what_celery_adds_for_messages_with_a_time_is_left() -> None:
+    """Messages that wait for their hour hold a place each, and the others keep theirs."""
+    prefetch, qos, _ = _steered()
+    for _ in range(MOST + 4):
+        qos.increment_eventually()
+    prefetch.begin(1)
+    prefetch.end(1)
+    assert qos.value == 2 * MOST + 4
+
+
 @given(st.lists(st.integers(0, 256), max_size=60))
 def test_what_was_finished_leaves_nothing_behind(sizes: list[int]) -> None:
     """Whatever was taken, when all of it is done the consumer is as open as at first."""
