@@ -1,1 +1,1 @@
-"""Image and caption to cosine, with open_clip. The only package that imports torch."""
+"""Image and caption to cosine, with open_clip: where a worker's torch is imported."""
