@@ -13,7 +13,7 @@ import numpy as np
 from moderation.captions import caption_fault
 from moderation.client import Post, RefusedLine, read_posts
 from moderation.errors import InputRefused, TemporaryFault, Unscorable
-from moderation.media.decode import DecoderPool
+from moderation.media.decode import open_decoder
 from moderation.media.fetch import Fetcher
 from moderation.settings import Settings
 from moderation.types import PairScore
@@ -113,13 +113,7 @@ def score_pairs(
     from moderation.scoring.engine import open_engine
 
     engine = open_engine(model, settings)
-    decoder = DecoderPool(
-        processes=settings.decode_processes,
-        framing=model.framing,
-        max_pixels=settings.max_image_pixels,
-        timeout_s=settings.decode_timeout_s,
-        memory_bytes=settings.decode_memory_bytes,
-    )
+    decoder = open_decoder(model.framing, settings)
 
     def prepare(pair: Pair) -> "Future[PairScore] | None":
         try:

@@ -13,7 +13,7 @@ import structlog
 from moderation.batching import Batcher
 from moderation.demo import MODEL_CALIBRATION, MODEL_NAME
 from moderation.errors import CalibrationRefused
-from moderation.media.decode import DecoderPool
+from moderation.media.decode import DecoderPool, open_decoder
 from moderation.media.fetch import Fetcher
 from moderation.metrics import Metrics
 from moderation.scoring.engine import BatchReport, Engine, open_engine
@@ -85,14 +85,7 @@ def open_scorer(settings: Settings, metrics: Metrics) -> Scorer:
     return Scorer(
         model=engine.model,
         calibration=calibration,
-        decoder=DecoderPool(
-            processes=settings.decode_processes,
-            framing=model.framing,
-            max_pixels=settings.max_image_pixels,
-            timeout_s=settings.decode_timeout_s,
-            memory_bytes=settings.decode_memory_bytes,
-            on_restart=metrics.decoder_restarts.inc,
-        ),
+        decoder=open_decoder(model.framing, settings, on_restart=metrics.decoder_restarts.inc),
         engine=engine,
     )
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from moderation.errors import SetupError, TemporaryFault, Unscorable
 from moderation.media.process import START_TIMEOUT_S, ChildFailedError, DecoderProcess
 from moderation.media.sandbox import SandboxReport
+from moderation.settings import Settings
 from moderation.types import Framing, Image, Reason
 
 
@@ -126,6 +127,20 @@ class DecoderPool:
                 self._on_restart()
             child.kill()
         return DecoderProcess(self._framing, self._max_pixels, self._timeout_s, self._memory_bytes)
+
+
+def open_decoder(
+    framing: Framing, settings: Settings, *, on_restart: Callable[[], object] = lambda: None
+) -> DecoderPool:
+    """A pool as an operator has set it."""
+    return DecoderPool(
+        processes=settings.decode_processes,
+        framing=framing,
+        max_pixels=settings.max_image_pixels,
+        timeout_s=settings.decode_timeout_s,
+        memory_bytes=settings.decode_memory_bytes,
+        on_restart=on_restart,
+    )
 
 
 def sandbox_report(memory_bytes: int = 2**30) -> SandboxReport:

@@ -9,7 +9,7 @@ from io import BytesIO
 
 import torch
 
-from moderation.media.decode import DecoderPool
+from moderation.media.decode import open_decoder
 from moderation.scoring.model import ClipModel
 from moderation.scoring.precision import choose_precision
 from moderation.scoring.text import CaptionTokenizer
@@ -67,13 +67,7 @@ def decode(
 ) -> tuple[list[Pixels], Speed]:
     """Decode photos in a sandboxed pool, as a worker does: the pixels, and how fast."""
     others = children(os.getpid())
-    pool = DecoderPool(
-        processes=settings.decode_processes,
-        framing=framing,
-        max_pixels=settings.max_image_pixels,
-        timeout_s=settings.decode_timeout_s,
-        memory_bytes=settings.decode_memory_bytes,
-    )
+    pool = open_decoder(framing, settings)
     with pool, ThreadPoolExecutor(settings.fetch_threads) as do:
         pool.start()
         before_s, started_s = own_s(without=others), time.perf_counter()
