@@ -1,6 +1,7 @@
 """The Celery app: `celery -A workers.app worker`, or `captionguard worker`."""
 
 import contextlib
+import gc
 import os
 import socket
 import sys
@@ -75,6 +76,9 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
         self._beating = threading.Thread(target=self._keep_beating, name="captionguard-beat")
         self._beating.start()
         app.captionguard_runtime = self._runtime
+        # Each full collection would walk all of torch's objects, which live as long as we do.
+        gc.collect()
+        gc.freeze()
         log.info("worker_ready", worker=str(worker_id), metrics=self._info.metrics_url)
 
     def stop(self, parent: Any) -> None:
