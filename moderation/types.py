@@ -13,6 +13,8 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from moderation.curves import Curve
+
 Pixels = NDArray[np.uint8]
 
 
@@ -119,15 +121,14 @@ class PairScore:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Turns cosines of one model into match scores: `sigmoid(a * cosine + b)`.
+    """Turns cosines of one model into match scores by its `curve`; those below are flagged.
 
     `model` is the fingerprint of the weights and preprocessing that it was made for.
     """
 
     version: str
     model: str
-    a: float
-    b: float
+    curve: Curve
     threshold: float
 
 

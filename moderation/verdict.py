@@ -6,21 +6,11 @@ from typing import Any
 from moderation.types import Calibration, Outcome, PairScore, Reason, Verdict
 
 
-def match_score(cosine: float, calibration: Calibration) -> float:
-    """The calibrated match score in [0, 1]: `sigmoid(a * cosine + b)` (Platt, 1999)."""
-    logit = calibration.a * cosine + calibration.b
-    if logit >= 0:
-        return 1.0 / (1.0 + math.exp(-logit))
-    # The other branch's exp would overflow for a large negative logit.
-    odds = math.exp(logit)
-    return odds / (1.0 + odds)
-
-
 def decide(pair: PairScore, calibration: Calibration) -> Verdict:
     """Flag match scores below the threshold. A cosine that is no number is never a pass."""
     if not math.isfinite(pair.cosine):
         return unscorable(Reason.SCORING_FAILED, "the model gave no finite cosine", calibration)
-    score = match_score(pair.cosine, calibration)
+    score = calibration.curve.score(pair.cosine)
     return Verdict(
         outcome=Outcome.FLAG if score < calibration.threshold else Outcome.PASS,
         calibration_version=calibration.version,

@@ -2,11 +2,13 @@
 
 import hashlib
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from moderation.curves import Beta, Curve, Isotonic, Platt
 from moderation.errors import CalibrationRefused
 from moderation.types import Calibration
 
@@ -38,8 +40,37 @@ class Report(BaseModel):
     false_positive_rate: Interval = Field(description="matches below the threshold")
 
 
+class Reference(BaseModel):
+    """The cosines that the calibration was made from: what later traffic is compared with.
+
+    Quantiles at 0, 1/100, … 1 of either class.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    match_quantiles: Annotated[tuple[Finite, ...], Field(min_length=101, max_length=101)]
+    mismatch_quantiles: Annotated[tuple[Finite, ...], Field(min_length=101, max_length=101)]
+
+
+class Choice(BaseModel):
+    """Why the threshold is what it is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    target: str = Field(description="what was asked for, such as precision >= 0.9")
+    prevalence: Share = Field(description="share of mismatches that the precision holds at")
+    confidence: Share | None = Field(description="of the guarantee; None if none was asked for")
+    recall: Interval
+    precision: Interval
+    matches: int = Field(description="labels it was chosen on, of either class")
+    mismatches: int
+
+
 class Artifact(BaseModel):
-    """A calibration of one model: `score = sigmoid(a * cosine + b)` at a prior of 0.5."""
+    """A calibration of one model: its curve from cosine to match score at a prior of 0.5.
+
+    `platt` has a and b, `beta` a, b and c, `isotonic` its knots; see `moderation.curves`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,20 +78,49 @@ class Artifact(BaseModel):
     model: str = Field(description="name of the model, as given in CAPTIONGUARD_MODEL")
     weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     preprocessing_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    method: Literal["platt"] = "platt"
-    a: Annotated[Finite, Field(gt=0)]
-    b: Finite
+    method: Literal["platt", "beta", "isotonic"] = "platt"
+    a: Finite | None = None
+    b: Finite | None = None
+    c: Finite | None = None
+    knots: tuple[tuple[Finite, Share], ...] = Field(
+        default=(), description="cosine and match score of each, for isotonic"
+    )
     prior: Annotated[float, Field(ge=0.5, le=0.5)] = 0.5
     threshold: Annotated[Finite, Field(gt=0, lt=1)]
+    choice: Choice | None = Field(default=None, description="None: the standard 0.35, or by hand")
     cold_start: bool = Field(description="fitted against shuffled captions, without labels")
     matches: int = Field(description="pairs fitted on, of either class")
     mismatches: int
     data_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    a_interval: Interval
-    b_interval: Interval
+    seed: int = Field(default=0, description="which images went to which split follows from it")
+    a_interval: Interval | None = None
+    b_interval: Interval | None = None
     report: Report
+    reference: Reference | None = None
     versions: dict[str, str] = Field(description="of the libraries that it was made with")
     created_at: datetime
+
+    @model_validator(mode="after")
+    def _has_a_curve(self) -> Self:
+        _ = self.curve
+        return self
+
+    @property
+    def curve(self) -> Curve:
+        """The curve, which never falls; raises `ValueError` where it is not one."""
+        if self.method == "isotonic":
+            return _isotonic(self.knots)
+        if self.a is None or self.b is None:
+            raise ValueError(f"{self.method} needs a and b")
+        if self.method == "platt":
+            if self.a <= 0:
+                raise ValueError("a must be above 0: matches score higher than mismatches")
+            return Platt(self.a, self.b)
+        if self.c is None:
+            raise ValueError("beta needs c")
+        if min(self.a, self.b) < 0 or self.a + self.b == 0:
+            raise ValueError("a and b of beta are not below 0, and one of them is above")
+        return Beta(self.a, self.b, self.c)
 
     @property
     def fingerprint(self) -> str:
@@ -77,10 +137,18 @@ class Artifact(BaseModel):
         return Calibration(
             version=self.version,
             model=self.fingerprint,
-            a=self.a,
-            b=self.b,
+            curve=self.curve,
             threshold=self.threshold,
         )
+
+
+def _isotonic(knots: tuple[tuple[float, float], ...]) -> Isotonic:
+    if len(knots) < 2:
+        raise ValueError("isotonic needs two knots at least")
+    for (x0, y0), (x1, y1) in pairwise(knots):
+        if x1 <= x0 or y1 < y0:
+            raise ValueError("the cosines of the knots rise and their scores never fall")
+    return Isotonic(tuple(x for x, _ in knots), tuple(y for _, y in knots))
 
 
 def read_artifact(path: Path) -> Artifact:

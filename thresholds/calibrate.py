@@ -1,57 +1,74 @@
 """From cosines with labels to a calibration artifact."""
 
 import hashlib
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
-from sklearn.model_selection import GroupShuffleSplit
 
 from moderation.errors import InputRefused
-from thresholds.artifact import Artifact, Interval
+from thresholds.artifact import Artifact, Interval, Reference
 from thresholds.labels import Labels
 from thresholds.platt import fit_platt
 from thresholds.reliability import report_on
-
-if TYPE_CHECKING:
-    from moderation.scoring.model import ClipModel
+from thresholds.splits import Split, check_classes, take_split
 
 DEFAULT_THRESHOLD = 0.35
-MIN_LABELS = 30
 
-_HELD_OUT_SHARE = 0.4
 _RESAMPLES = 200
 _VERSIONED = ("captionguard", "open_clip_torch", "torch", "scikit-learn", "numpy")
 
 
+class Model(Protocol):
+    """What a calibration is made for; a `ClipModel` is one."""
+
+    @property
+    def spec(self) -> str:
+        """Its name, as given in CAPTIONGUARD_MODEL."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of its weights."""
+
+    @property
+    def preprocessing_sha256(self) -> str:
+        """Of framing, colours and what the tokenizer makes of probes."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedModel:
+    """A model that is not loaded."""
+
+    spec: str
+    weights_sha256: str
+    preprocessing_sha256: str
+
+
 def calibrate(
     labels: Labels,
-    model: "ClipModel",
+    model: Model,
     *,
     threshold: float = DEFAULT_THRESHOLD,
     cold_start: bool = False,
     seed: int = 0,
 ) -> Artifact:
-    """Fit on three fifths of the images and report on the others.
+    """Fit on one split of the images and report on another; a third is kept for choosing.
 
-    Raises `InputRefused` for fewer than 30 of a class in either part, for cosines that
-    are no numbers, and when matches do not score higher than mismatches.
+    Raises `InputRefused` for fewer than 30 of a class in either part, and when matches do
+    not score higher than mismatches.
     """
-    _check(labels, threshold)
-    splitter = GroupShuffleSplit(n_splits=1, test_size=_HELD_OUT_SHARE, random_state=seed)
-    fit_rows, held_rows = next(splitter.split(labels.cosines, groups=labels.groups))
-    for rows, part in ((fit_rows, "fitting"), (held_rows, "the report")):
-        _check_classes(labels.is_match[rows], part)
-    cosines, is_match = labels.cosines[fit_rows], labels.is_match[fit_rows]
-    platt = fit_platt(cosines, is_match)
+    check_threshold(threshold)
+    check_classes(labels, "fitting, choosing and the report together")
+    fitted, held = (take_split(labels, split, seed=seed) for split in (Split.FIT, Split.REPORT))
+    platt = fit_platt(fitted)
     if platt.a <= 0:
         raise InputRefused(
             "matches do not score higher than mismatches with this model: labels may be swapped, "
             "or the model cannot tell these pairs apart"
         )
-    a, b = _intervals(labels, fit_rows, platt.a, platt.b, seed)
-    held_scores = platt.scores(labels.cosines[held_rows])
+    a, b = _intervals(fitted, platt.a, platt.b, seed)
     return Artifact(
         model=model.spec,
         weights_sha256=model.weights_sha256,
@@ -60,65 +77,58 @@ def calibrate(
         b=platt.b,
         threshold=threshold,
         cold_start=cold_start,
-        matches=int(is_match.sum()),
-        mismatches=int((~is_match).sum()),
-        data_sha256=_hash(labels),
+        matches=fitted.matches,
+        mismatches=fitted.mismatches,
+        data_sha256=hash_of(labels),
+        seed=seed,
         a_interval=a,
         b_interval=b,
-        report=report_on(
-            held_scores,
-            labels.is_match[held_rows],
-            labels.groups[held_rows],
-            threshold=threshold,
-            seed=seed,
-        ),
+        report=report_on(held, platt, threshold=threshold, seed=seed),
+        reference=_reference(fitted),
         versions={name: version(name) for name in _VERSIONED},
         created_at=datetime.now(UTC),
     )
 
 
-def _check(labels: Labels, threshold: float) -> None:
+def check_threshold(threshold: float) -> None:
+    """Raise `InputRefused` unless a threshold lies between 0 and 1."""
     if not 0 < threshold < 1:
         raise InputRefused(f"the threshold must lie between 0 and 1, is {threshold}")
-    if not np.isfinite(labels.cosines).all():
-        raise InputRefused("some cosines are no finite numbers; nothing was fitted")
-    if len(np.unique(labels.groups)) < 2:
-        raise InputRefused("fitting and the report need different images; label pairs of more")
-    _check_classes(labels.is_match, "fitting and the report together")
 
 
-def _check_classes(is_match: "np.typing.NDArray[np.bool_]", part: str) -> None:
-    for count, name in ((int(is_match.sum()), "matches"), (int((~is_match).sum()), "mismatches")):
-        if count < MIN_LABELS:
-            raise InputRefused(
-                f"{part} needs at least {MIN_LABELS} {name}, has {count}; label more pairs, of "
-                "more images"
-            )
+def hash_of(labels: Labels) -> str:
+    """SHA-256 of labels as they are, in their order."""
+    digest = hashlib.sha256()
+    for part in (labels.cosines, labels.is_match, labels.weights):
+        digest.update(part.tobytes())
+    for names in (labels.images, labels.kinds):
+        digest.update("\0".join(names.tolist()).encode())
+    return digest.hexdigest()
 
 
-def _intervals(
-    labels: Labels, rows: "np.typing.NDArray[np.int64]", a: float, b: float, seed: int
-) -> tuple[Interval, Interval]:
+def _reference(labels: Labels) -> Reference:
+    at = np.linspace(0, 1, 101)
+    matched, mismatched = (
+        tuple(np.quantile(labels.cosines[rows], at).tolist())
+        for rows in (labels.is_match, ~labels.is_match)
+    )
+    return Reference(match_quantiles=matched, mismatch_quantiles=mismatched)
+
+
+def _intervals(labels: Labels, a: float, b: float, seed: int) -> tuple[Interval, Interval]:
     """95 % bootstrap intervals of slope and intercept, resampling images."""
     rng = np.random.default_rng(seed)
-    groups = labels.groups[rows]
-    members = [rows[groups == group] for group in np.unique(groups)]
+    _, image_of = np.unique(labels.images, return_inverse=True)
+    members = [np.flatnonzero(image_of == image) for image in range(image_of.max() + 1)]
     fits = []
     for _ in range(_RESAMPLES):
         chosen = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
-        is_match = labels.is_match[chosen]
-        if 0 < is_match.sum() < len(chosen):
-            fit = fit_platt(labels.cosines[chosen], is_match)
+        resampled = labels.take(chosen)
+        if resampled.matches and resampled.mismatches:
+            fit = fit_platt(resampled)
             fits.append((fit.a, fit.b))
     lower, upper = np.quantile(np.array(fits), [0.025, 0.975], axis=0)
     return (
         Interval(point=a, lower=float(lower[0]), upper=float(upper[0])),
         Interval(point=b, lower=float(lower[1]), upper=float(upper[1])),
     )
-
-
-def _hash(labels: Labels) -> str:
-    digest = hashlib.sha256()
-    for part in (labels.cosines, labels.is_match, labels.groups):
-        digest.update(part.tobytes())
-    return digest.hexdigest()

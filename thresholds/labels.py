@@ -1,150 +1,92 @@
-"""Labelled pairs: read from JSON lines, scored with a model, split by image."""
+"""Cosines with their labels: what every command of this package works on."""
 
-import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from moderation.captions import caption_fault
-from moderation.client import Post, RefusedLine, read_posts
-from moderation.errors import InputRefused, TemporaryFault, Unscorable
-from moderation.media.decode import open_decoder
-from moderation.media.fetch import Fetcher
-from moderation.settings import Settings
-from moderation.types import PairScore
-from thresholds.platt import Bools, Floats
+from moderation.curves import Floats
+from moderation.errors import InputRefused
 
-if TYPE_CHECKING:
-    from moderation.scoring.model import ClipModel
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+Names = NDArray[np.str_]
 
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """An image, named by its content, a caption, and whether they belong together."""
-
-    image: str
-    data: bytes
-    caption: str
-    is_match: bool
+OWN = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Cosines, (n,), with their labels and the images they came from, for splitting."""
+    """Labelled pairs as arrays, (n,) each.
+
+    `images` names the image of a pair: pairs of one image never straddle a split. `weights`
+    are 1/π for pairs that were drawn with probability π, else 1. `kinds` says what is wrong
+    with a mismatch (`random`, `negation`, …; `OWN` where nothing is known).
+    """
 
     cosines: Floats
     is_match: Bools
-    groups: Floats
+    images: Names
+    weights: Floats
+    kinds: Names
 
+    @classmethod
+    def of(
+        cls,
+        cosines: Floats,
+        is_match: Bools,
+        *,
+        images: Names | None = None,
+        weights: Floats | None = None,
+        kinds: Names | None = None,
+    ) -> Self:
+        """Labels of arrays, each pair with an image of its own where none are given.
 
-def read_pairs(path: Path, settings: Settings, *, need_labels: bool) -> list[Pair]:
-    """Read pairs; the first line that is wrong stops it. Unlabelled ones count as matches."""
-    fetcher = Fetcher(
-        max_bytes=settings.max_image_bytes,
-        timeout_s=settings.fetch_timeout_s,
-        max_redirects=settings.fetch_redirects,
-        allow_private=settings.fetch_allow_private,
-    )
-    pairs = []
-    try:
-        for line in read_posts(path, settings):
-            if isinstance(line, RefusedLine):
-                raise InputRefused(f"{path}: {line.problem}")
-            if need_labels and line.label is None:
-                raise InputRefused(
-                    f"{path}: line {line.line} has no label; give each line a label, match or "
-                    "mismatch, or use --cold-start for unlabelled pairs"
-                )
-            try:
-                data = _image(line, fetcher)
-            except (Unscorable, TemporaryFault) as error:
-                raise InputRefused(f"{path}: line {line.line}: {error.detail}") from error
-            name = hashlib.sha256(data).hexdigest()
-            pairs.append(Pair(name, data, line.submission.caption, line.label != "mismatch"))
-    finally:
-        fetcher.close()
-    return pairs
+        Raises `InputRefused` for cosines outside [-1, 1] and weights that are not above 0.
+        """
+        n = len(cosines)
+        if not (np.isfinite(cosines) & (np.abs(cosines) <= 1 + 1e-6)).all():
+            raise InputRefused("some cosines are no numbers between -1 and 1; nothing was done")
+        if weights is not None and not (np.isfinite(weights) & (weights > 0)).all():
+            raise InputRefused("some weights are no numbers above 0; nothing was done")
+        return cls(
+            cosines=np.asarray(cosines, dtype=np.float64),
+            is_match=np.asarray(is_match, dtype=np.bool_),
+            images=np.arange(n).astype(np.str_) if images is None else images,
+            weights=np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64),
+            kinds=np.full(n, OWN, dtype=np.str_) if kinds is None else kinds,
+        )
 
+    def __len__(self) -> int:
+        return len(self.cosines)
 
-def _image(post: Post, fetcher: Fetcher) -> bytes:
-    if post.submission.image_url is not None:
-        return fetcher.fetch(post.submission.image_url)
-    return post.submission.image_base64 or b""
+    def take(self, rows: Ints | Bools) -> "Labels":
+        """The labels of some rows, by number or by mask."""
+        return Labels(
+            self.cosines[rows],
+            self.is_match[rows],
+            self.images[rows],
+            self.weights[rows],
+            self.kinds[rows],
+        )
 
+    @property
+    def matches(self) -> int:
+        """How many pairs match."""
+        return int(self.is_match.sum())
 
-def shuffled(pairs: Sequence[Pair], *, seed: int) -> list[Pair]:
-    """For a cold start: the pairs taken as matches, and each image with another's caption.
+    @property
+    def mismatches(self) -> int:
+        """How many pairs do not."""
+        return len(self) - self.matches
 
-    Raises `InputRefused` when all captions are an image's own, as with a single image.
-    """
-    order = np.random.default_rng(seed).permutation(len(pairs))
-    own = defaultdict(set)
-    for pair in pairs:
-        own[pair.image].add(pair.caption)
-    mismatched = []
-    for position, index in enumerate(order):
-        pair = pairs[index]
-        # The next caption, in shuffled order, that is none of this image's own.
-        for step in range(1, len(order)):
-            other = pairs[order[(position + step) % len(order)]]
-            if other.caption not in own[pair.image]:
-                mismatched.append(Pair(pair.image, pair.data, other.caption, False))
-                break
-        else:
-            raise InputRefused(
-                "a cold start needs at least two different images, with captions of their own"
-            )
-    return [Pair(p.image, p.data, p.caption, True) for p in pairs] + mismatched
+    def class_weights(self, *, prevalence: float = 0.5) -> Floats:
+        """Weights, (n,), that sum to 1 and give mismatches a share of `prevalence`.
 
-
-def score_pairs(
-    pairs: Sequence[Pair],
-    model: "ClipModel",
-    settings: Settings,
-    *,
-    on_scored: Callable[[], None],
-) -> Labels:
-    """Score pairs through the worker's own stages; what is unscorable is left out."""
-    from moderation.scoring.engine import open_engine
-
-    engine = open_engine(model, settings)
-    decoder = open_decoder(model.framing, settings)
-
-    def prepare(pair: Pair) -> "Future[PairScore] | None":
-        try:
-            if caption_fault(pair.caption):
-                return None
-            return engine.score(pair.image, lambda: decoder.decode(pair.data), pair.caption)
-        except Unscorable:
-            return None
-
-    kept: list[tuple[float, bool, str]] = []
-    try:
-        with ThreadPoolExecutor(settings.fetch_threads) as threads:
-            for pair, staged in zip(pairs, threads.map(prepare, pairs), strict=True):
-                cosine = _cosine(staged)
-                if cosine is not None:
-                    kept.append((cosine, pair.is_match, pair.image))
-                on_scored()
-    finally:
-        engine.close()
-        decoder.close()
-    names = {name: number for number, name in enumerate(sorted({image for _, _, image in kept}))}
-    return Labels(
-        cosines=np.array([cosine for cosine, _, _ in kept], dtype=np.float64),
-        is_match=np.array([is_match for _, is_match, _ in kept], dtype=np.bool_),
-        groups=np.array([names[image] for _, _, image in kept], dtype=np.float64),
-    )
-
-
-def _cosine(staged: "Future[PairScore] | None") -> float | None:
-    """The cosine, or None for an image that cannot be decoded, which pairs may share."""
-    try:
-        return staged.result().cosine if staged else None
-    except Unscorable:
-        return None
+        Within a class they are as `weights` has them.
+        """
+        weights = np.empty(len(self))
+        for of_class, share in ((self.is_match, 1 - prevalence), (~self.is_match, prevalence)):
+            weights[of_class] = share * self.weights[of_class] / self.weights[of_class].sum()
+        return weights

@@ -1,33 +1,16 @@
 """Platt scaling of cosines: `P(match) = sigmoid(a * cosine + b)` at a prior of 0.5."""
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from moderation.curves import Platt
+from thresholds.labels import Labels
 
 # Of the slope for cosines of variance 1: wide, as slopes of 10 occur there.
 _PRIOR_VARIANCE = 100.0
 
 
-@dataclass(frozen=True, slots=True)
-class Platt:
-    """Slope and intercept of a fitted calibration."""
-
-    a: float
-    b: float
-
-    def scores(self, cosines: Floats) -> Floats:
-        """Match scores, (n,), of cosines, (n,)."""
-        scores: Floats = expit(self.a * cosines + self.b)
-        return scores
-
-
-def fit_platt(cosines: Floats, is_match: Bools) -> Platt:
+def fit_platt(labels: Labels) -> Platt:
     """Fit by maximum likelihood with both classes weighing the same, whatever their counts.
 
     A weak Gaussian prior on the standardised slope keeps it finite where the classes do
@@ -35,13 +18,13 @@ def fit_platt(cosines: Floats, is_match: Bools) -> Platt:
     (1999) do the same, but flatten the curve of classes that hardly overlap: measured on
     held-out pairs, their log loss was 4 to 60 % higher.
     """
-    matches, mismatches = int(is_match.sum()), int((~is_match).sum())
-    weight = np.where(is_match, 0.5 / matches, 0.5 / mismatches) * len(cosines)
+    cosines = labels.cosines
+    weight = labels.class_weights() * len(cosines)
     centre = float(cosines.mean())
     # Cosines that are all the same tell nothing: the slope is 0.
     scale = float(cosines.std()) if np.ptp(cosines) > 0 else 1.0
     model = LogisticRegression(C=_PRIOR_VARIANCE, tol=1e-8, max_iter=1000).fit(
-        ((cosines - centre) / scale).reshape(-1, 1), is_match, sample_weight=weight
+        ((cosines - centre) / scale).reshape(-1, 1), labels.is_match, sample_weight=weight
     )
     slope = float(model.coef_[0, 0]) / scale
     return Platt(a=slope, b=float(model.intercept_[0]) - slope * centre)

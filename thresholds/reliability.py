@@ -4,29 +4,29 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
+from moderation.curves import Curve, Floats
 from thresholds.artifact import Interval, Report
-from thresholds.platt import Bools, Floats
+from thresholds.labels import Bools, Labels, Names
 
 _BINS = 10
 _RESAMPLES = 500
 _CONFIDENCE = 0.95
 
 
-def report_on(
-    scores: Floats, is_match: Bools, groups: Floats, *, threshold: float, seed: int
-) -> Report:
-    """Figures on held-out match scores, (n,), with classes weighted to a prior of 0.5.
+def report_on(labels: Labels, curve: Curve, *, threshold: float, seed: int) -> Report:
+    """Figures on held-out labels, with classes weighted to a prior of 0.5.
 
-    Intervals are 95 %: Wilson for rates, bootstrap by image (`groups`) for the AUC.
+    Intervals are 95 %: Wilson for rates, bootstrap by image for the AUC.
     """
-    weights = np.where(is_match, 0.5 / is_match.sum(), 0.5 / (~is_match).sum())
+    scores, is_match = curve.scores(labels.cosines), labels.is_match
+    weights = labels.class_weights()
     flagged = scores < threshold
     return Report(
-        n=len(scores),
+        n=len(labels),
         expected_calibration_error=expected_calibration_error(scores, is_match, weights),
         brier_score=float(brier_score_loss(is_match, scores, sample_weight=weights)),
         log_loss=float(log_loss(is_match, scores, sample_weight=weights)),
-        auc=_auc(scores, is_match, groups, seed),
+        auc=_auc(scores, is_match, labels.images, seed),
         recall=_rate(flagged[~is_match]),
         false_positive_rate=_rate(flagged[is_match]),
     )
@@ -55,14 +55,14 @@ def _rate(hits: Bools) -> Interval:
     return Interval(point=test.statistic, lower=interval.low, upper=interval.high)
 
 
-def _auc(scores: Floats, is_match: Bools, groups: Floats, seed: int) -> Interval:
+def _auc(scores: Floats, is_match: Bools, images: Names, seed: int) -> Interval:
     rng = np.random.default_rng(seed)
-    members = {group: np.flatnonzero(groups == group) for group in np.unique(groups)}
-    names = list(members)
+    _, image_of = np.unique(images, return_inverse=True)
+    members = [np.flatnonzero(image_of == image) for image in range(image_of.max() + 1)]
     resampled = []
     for _ in range(_RESAMPLES):
-        chosen = rng.integers(0, len(names), len(names))
-        rows = np.concatenate([members[names[index]] for index in chosen])
+        chosen = rng.integers(0, len(members), len(members))
+        rows = np.concatenate([members[index] for index in chosen])
         if 0 < is_match[rows].sum() < len(rows):
             resampled.append(roc_auc_score(is_match[rows], scores[rows]))
     lower, upper = np.quantile(resampled, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])

@@ -2,11 +2,13 @@
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     CheckConstraint,
     Column,
     DateTime,
     Double,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     MetaData,
@@ -53,6 +55,7 @@ workers = Table(
     Column("pid", Integer, nullable=False),
     Column("model", Text, nullable=False, comment="fingerprint of weights and preprocessing"),
     Column("calibration_version", Text, nullable=False),
+    Column("publication", BigInteger, comment="the last publication that it acts on"),
     Column("metrics_url", Text),
     _now_column("started_at", "when the process was ready"),
     _now_column("beat_at", "renews the leases of all rows this worker holds"),
@@ -122,6 +125,84 @@ verdicts = Table(
     CheckConstraint("(outcome = 'unscorable') = (reason IS NOT NULL)", name="reason"),
     CheckConstraint("(outcome = 'unscorable') = (score IS NULL)", name="score"),
 )
+
+# Rows come in the order of time: the smallest index there is finds a period.
+Index("ix_verdicts_created_at", verdicts.c.created_at, postgresql_using="brin")
+
+calibrations = Table(
+    "calibrations",
+    metadata,
+    Column("version", Text, primary_key=True),
+    Column("model", Text, nullable=False, comment="fingerprint of weights and preprocessing"),
+    Column("artifact", JSONB, nullable=False, comment="the calibration file"),
+    _now_column("created_at", "when it was first published"),
+)
+
+publications = Table(
+    "publications",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("policy", Text, nullable=False, comment="default: every policy without its own"),
+    Column("action", Text, nullable=False),
+    Column(
+        "live_version",
+        Text,
+        ForeignKey("calibrations.version"),
+        comment="from now on; null: the default's, or what a worker was started with",
+    ),
+    Column("candidate_version", Text, ForeignKey("calibrations.version")),
+    Column(
+        "candidate_share",
+        Double,
+        comment="of the policy's submissions that it decides; 0: a shadow that is only counted",
+    ),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    _now_column("created_at", "when it was published"),
+    CheckConstraint("action IN ('publish', 'promote', 'rollback', 'withdraw')", name="action"),
+    CheckConstraint(
+        "(candidate_version IS NULL) = (candidate_share IS NULL)", name="candidate_share_given"
+    ),
+    CheckConstraint("candidate_share >= 0 AND candidate_share < 1", name="candidate_share"),
+    comment="append-only; the newest row of a policy is all of its state",
+)
+Index("ix_publications_policy", publications.c.policy, publications.c.id)
+
+cases = Table(
+    "cases",
+    metadata,
+    Column("id", UUID, primary_key=True, comment="UUIDv7"),
+    Column("submission_id", UUID, ForeignKey("submissions.id"), nullable=False),
+    Column("route", Text, nullable=False, comment="why a moderator is to look"),
+    Column(
+        "inclusion_probability",
+        Double,
+        nullable=False,
+        comment="with which a submission like this one becomes a case",
+    ),
+    _now_column("created_at", "when the case was opened"),
+    CheckConstraint(
+        "route IN ('flagged', 'unscorable', 'audit', 'golden', 'appeal')", name="route"
+    ),
+    CheckConstraint(
+        "inclusion_probability > 0 AND inclusion_probability <= 1", name="inclusion_probability"
+    ),
+)
+Index("ix_cases_submission_id", cases.c.submission_id)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", UUID, primary_key=True, comment="UUIDv7"),
+    Column("case_id", UUID, ForeignKey("cases.id"), nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("reason", Text, comment="of the policy's list"),
+    Column("decided_by", Text, nullable=False, comment="the moderator"),
+    _now_column("created_at", "when it was decided"),
+    CheckConstraint("answer IN ('mismatch', 'match', 'unsure', 'escalate')", name="answer"),
+    comment="append-only",
+)
+Index("ix_decisions_case_id", decisions.c.case_id)
 
 refused_messages = Table(
     "refused_messages",

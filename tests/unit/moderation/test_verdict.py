@@ -1,68 +1,27 @@
 """From a cosine to a verdict."""
 
 import math
-import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import expit
 
+from moderation.curves import Platt
 from moderation.types import Calibration, Note, Outcome, PairScore, Reason
-from moderation.verdict import decide, match_score, unscorable
+from moderation.verdict import decide, unscorable
 
 COSINES = st.floats(-1, 1)
 CALIBRATIONS = st.builds(
     Calibration,
     version=st.just("c-1"),
     model=st.just("model-1"),
-    a=st.floats(1e-3, 1e3),
-    b=st.floats(-1e3, 1e3),
+    curve=st.builds(Platt, a=st.floats(1e-3, 1e3), b=st.floats(-1e3, 1e3)),
     threshold=st.floats(0, 1, exclude_min=True, exclude_max=True),
 )
-# One unit in the last place of a score near 1, twice: what two roundings may cost.
-ROUNDING = 2 * sys.float_info.epsilon
 
 
 def _calibration(*, a: float = 30.0, b: float = -6.0, threshold: float = 0.35) -> Calibration:
-    return Calibration(version="c-1", model="model-1", a=a, b=b, threshold=threshold)
-
-
-@given(COSINES, CALIBRATIONS)
-def test_the_score_is_the_logistic_function(cosine: float, calibration: Calibration) -> None:
-    """The score is `sigmoid(a * cosine + b)`, as scipy computes it."""
-    expected = expit(calibration.a * cosine + calibration.b)
-    score = match_score(cosine, calibration)
-    assert score == pytest.approx(expected, rel=1e-12, abs=sys.float_info.min)
-
-
-def test_a_worked_example() -> None:
-    """A cosine on the boundary scores one half, and log-odds of ln 3 score three quarters."""
-    assert match_score(0.2, _calibration(a=30, b=-6)) == pytest.approx(0.5)
-    assert match_score(0.0, _calibration(a=1, b=math.log(3))) == pytest.approx(0.75)
-
-
-@given(COSINES, COSINES, CALIBRATIONS)
-def test_a_higher_cosine_never_scores_lower(x: float, y: float, calibration: Calibration) -> None:
-    """With a positive slope the score keeps the order of cosines, up to rounding."""
-    lower, higher = sorted((x, y))
-    assert match_score(lower, calibration) <= match_score(higher, calibration) + ROUNDING
-
-
-@given(
-    COSINES,
-    st.floats(-sys.float_info.max, sys.float_info.max),
-    st.floats(-sys.float_info.max, sys.float_info.max),
-)
-def test_every_finite_calibration_gives_a_share(cosine: float, a: float, b: float) -> None:
-    """However steep a calibration is, the score stays in [0, 1] and nothing overflows."""
-    assert 0.0 <= match_score(cosine, _calibration(a=a, b=b)) <= 1.0
-
-
-@pytest.mark.parametrize(("cosine", "expected"), [(1.0, 1.0), (-1.0, 0.0)])
-def test_extreme_slopes_saturate(cosine: float, expected: float) -> None:
-    """The steepest slope there is gives plain 0 or 1."""
-    assert match_score(cosine, _calibration(a=sys.float_info.max, b=0.0)) == expected
+    return Calibration(version="c-1", model="model-1", curve=Platt(a, b), threshold=threshold)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +41,7 @@ def test_scores_below_the_threshold_are_flagged(cosine: float, outcome: Outcome)
 @given(COSINES, st.floats(1, 20), st.floats(-5, 5))
 def test_a_score_equal_to_the_threshold_passes(cosine: float, a: float, b: float) -> None:
     """Only scores strictly below the threshold are flagged."""
-    score = match_score(cosine, _calibration(a=a, b=b))
+    score = Platt(a, b).score(cosine)
     at = decide(PairScore(cosine), _calibration(a=a, b=b, threshold=score))
     above = decide(PairScore(cosine), _calibration(a=a, b=b, threshold=math.nextafter(score, 2)))
     assert (at.outcome, above.outcome) == (Outcome.PASS, Outcome.FLAG)
@@ -114,7 +73,7 @@ def test_a_verdict_says_what_it_was_made_with(
     assert verdict.threshold == calibration.threshold
     if math.isfinite(cosine):
         assert verdict.cosine == cosine
-        assert verdict.score == match_score(cosine, calibration)
+        assert verdict.score == calibration.curve.score(cosine)
         assert verdict.notes == notes
         assert verdict.reason is None
 
@@ -132,7 +91,7 @@ def test_what_cannot_be_scored_says_why(reason: Reason) -> None:
 @given(st.text(st.characters(categories=["L", "Cs", "Cc"])))
 def test_any_detail_can_be_stored(detail: str) -> None:
     """What a decoder or a host said of an image never keeps a batch from being stored."""
-    verdict = unscorable(Reason.IMAGE_CORRUPT, detail, Calibration("v", "m", 1.0, 0.0, 0.35))
+    verdict = unscorable(Reason.IMAGE_CORRUPT, detail, Calibration("v", "m", Platt(1.0, 0.0), 0.35))
     assert verdict.detail is not None
     assert "\0" not in verdict.detail
     verdict.detail.encode("utf-8")

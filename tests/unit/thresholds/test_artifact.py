@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moderation.curves import Platt
 from moderation.errors import CalibrationRefused
 from moderation.types import Calibration
 from thresholds.artifact import (
@@ -110,7 +111,7 @@ def test_another_content_is_another_version(change: dict[str, Any]) -> None:
 def test_the_pipeline_gets_what_it_needs() -> None:
     """For the model that it was made for, a calibration carries its curve and threshold."""
     assert calibration_for(ARTIFACT, fingerprint=FINGERPRINT, spec="x") == Calibration(
-        version=ARTIFACT.version, model=FINGERPRINT, a=31.4, b=-6.2, threshold=0.35
+        version=ARTIFACT.version, model=FINGERPRINT, curve=Platt(31.4, -6.2), threshold=0.35
     )
 
 
@@ -158,17 +159,23 @@ def test_what_is_no_json_object_is_refused(tmp_path: Path, content: bytes) -> No
     ("change", "field"),
     [
         ({"format": "captionguard-calibration-0"}, "format"),
-        ({"method": "isotonic"}, "method"),
+        ({"method": "temperature"}, "method"),
         ({"weights_sha256": ...}, "weights_sha256"),
         ({"weights_sha256": "a1"}, "weights_sha256"),
         ({"preprocessing_sha256": "B2" * 32}, "preprocessing_sha256"),
         ({"a": float("nan")}, "a"),
         ({"a": float("inf")}, "a"),
-        ({"a": 0}, "a"),
-        ({"a": -31.4}, "a"),
+        ({"a": 0}, "the file"),
+        ({"a": -31.4}, "the file"),
+        ({"method": "isotonic"}, "the file"),
+        ({"method": "isotonic", "knots": [[0.1, 0.2], [0.3, 0.1]]}, "the file"),
+        ({"method": "isotonic", "knots": [[0.1, 0.2], [0.1, 0.3]]}, "the file"),
+        ({"method": "isotonic", "knots": [[0.1, 0.2], [0.2, 1.3]]}, "knots.1.1"),
+        ({"method": "beta"}, "the file"),
+        ({"method": "beta", "c": 0, "b": -1}, "the file"),
         ({"b": float("nan")}, "b"),
         ({"b": float("-inf")}, "b"),
-        ({"b": None}, "b"),
+        ({"b": None}, "the file"),
         ({"threshold": 0}, "threshold"),
         ({"threshold": 1}, "threshold"),
         ({"threshold": 35}, "threshold"),

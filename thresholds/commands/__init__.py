@@ -1,0 +1,1 @@
+"""The commands of `captionguard thresholds`, a file each."""
