@@ -1,16 +1,15 @@
 """From cosines with labels to a calibration artifact."""
 
 import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Protocol
 
 import numpy as np
 
 from moderation.errors import InputRefused
 from thresholds.artifact import Artifact, Interval, Reference
 from thresholds.labels import Labels
+from thresholds.models import Model
 from thresholds.platt import fit_platt
 from thresholds.reliability import report_on
 from thresholds.splits import Split, check_classes, take_split
@@ -19,31 +18,6 @@ DEFAULT_THRESHOLD = 0.35
 
 _RESAMPLES = 200
 _VERSIONED = ("captionguard", "open_clip_torch", "torch", "scikit-learn", "numpy")
-
-
-class Model(Protocol):
-    """What a calibration is made for; a `ClipModel` is one."""
-
-    @property
-    def spec(self) -> str:
-        """Its name, as given in CAPTIONGUARD_MODEL."""
-
-    @property
-    def weights_sha256(self) -> str:
-        """Of its weights."""
-
-    @property
-    def preprocessing_sha256(self) -> str:
-        """Of framing, colours and what the tokenizer makes of probes."""
-
-
-@dataclass(frozen=True, slots=True)
-class NamedModel:
-    """A model that is not loaded."""
-
-    spec: str
-    weights_sha256: str
-    preprocessing_sha256: str
 
 
 def calibrate(
@@ -60,7 +34,7 @@ def calibrate(
     not score higher than mismatches.
     """
     check_threshold(threshold)
-    check_classes(labels, "fitting, choosing and the report together")
+    check_classes(labels)
     fitted, held = (take_split(labels, split, seed=seed) for split in (Split.FIT, Split.REPORT))
     platt = fit_platt(fitted)
     if platt.a <= 0:

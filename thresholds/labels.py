@@ -14,6 +14,7 @@ Ints = NDArray[np.int64]
 Names = NDArray[np.str_]
 
 OWN = ""
+UNSPLIT = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class Labels:
 
     `images` names the image of a pair: pairs of one image never straddle a split. `weights`
     are 1/π for pairs that were drawn with probability π, else 1. `kinds` says what is wrong
-    with a mismatch (`random`, `negation`, …; `OWN` where nothing is known).
+    with a mismatch (`random`, `negation`, …; `OWN` where nothing is known). `splits` names the
+    split of each pair where whoever made the labels has decided on it, else `UNSPLIT`.
     """
 
     cosines: Floats
@@ -30,6 +32,7 @@ class Labels:
     images: Names
     weights: Floats
     kinds: Names
+    splits: Names
 
     @classmethod
     def of(
@@ -40,6 +43,7 @@ class Labels:
         images: Names | None = None,
         weights: Floats | None = None,
         kinds: Names | None = None,
+        splits: Names | None = None,
     ) -> Self:
         """Labels of arrays, each pair with an image of its own where none are given.
 
@@ -56,6 +60,7 @@ class Labels:
             images=np.arange(n).astype(np.str_) if images is None else images,
             weights=np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64),
             kinds=np.full(n, OWN, dtype=np.str_) if kinds is None else kinds,
+            splits=np.full(n, UNSPLIT, dtype=np.str_) if splits is None else splits,
         )
 
     def __len__(self) -> int:
@@ -69,6 +74,7 @@ class Labels:
             self.images[rows],
             self.weights[rows],
             self.kinds[rows],
+            self.splits[rows],
         )
 
     @property
