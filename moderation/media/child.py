@@ -1,8 +1,8 @@
 """A decoder process: `python -I -m moderation.media.child FRAMING MAX_PIXELS TIMEOUT_S MEMORY`.
 
 Started by `process` with one end of a socket pair as standard input, and as standard output
-the shared file that takes the pixels. It loads all it needs, locks itself in, says hello, and
-then answers requests until the parent closes its end.
+the shared file that takes answers and pixels. It loads all it needs, locks itself in, says
+hello, and then answers requests until the parent closes its end.
 """
 
 import copy
@@ -11,9 +11,14 @@ import json
 import mmap
 import os
 import signal
+import struct
 import sys
+import time
+
+# Not `socket`, which loads much that an intruder could use.
+from _socket import AF_UNIX, CMSG_SPACE, SOCK_STREAM, socket
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 # Everything that Pillow would import when it first needs it: later it cannot open files.
 from PIL import (
@@ -38,7 +43,10 @@ from moderation.media.wire import (
     ANSWER,
     COUNT,
     MAX_DETAIL_BYTES,
+    MAX_IMAGES,
+    MAX_REQUESTS_BYTES,
     REQUEST,
+    TURN,
     Status,
 )
 
@@ -61,9 +69,9 @@ _LOADED = (
     copy,
 )
 _PARENT = 0  # the file descriptor of standard input
-_PIXELS = 1  # the one of standard output
-# The parent kills at the timeout; the alarm is for a child whose parent is gone.
-_ALARM_GRACE_S = 2.0
+_SHARED = 1  # the one of standard output
+_INT_BYTES = 4
+_NO_TURN = 0
 
 
 def main(arguments: list[str]) -> None:
@@ -78,62 +86,101 @@ def main(arguments: list[str]) -> None:
     framing = cast("Framing", SimpleNamespace(**json.loads(fields)))
     Image.preinit()
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the sandbox starts no threads
-    pixels = mmap.mmap(_PIXELS, 0)
+    desk = _Desk(framing, int(max_pixels))
+    parent = socket(AF_UNIX, SOCK_STREAM, 0, _PARENT)
     report = lock_down(int(memory_bytes))
     hello = json.dumps(report._asdict()).encode()
-    _send(COUNT.pack(len(hello)), hello)
+    os.write(_PARENT, COUNT.pack(len(hello)) + hello)
     _silence()
-    while (header := _receive(REQUEST.size)) is not None:
-        count, is_checked, sha256 = REQUEST.unpack(header)
-        data = _receive(count)
-        if data is None:
-            return
-        signal.setitimer(signal.ITIMER_REAL, float(timeout_s) + _ALARM_GRACE_S)
-        if is_checked and sha256 != hashlib.sha256(data).digest():
-            detail = b"the file is not what was stored; check the disk"
-            _send(ANSWER.pack(Status.CORRUPT, False, len(detail)), detail)
-        else:
-            _answer(bytes(data), framing, int(max_pixels), pixels)
+    while (requests := _receive(parent)) is not None:
+        turn, files = requests
+        for place, file in enumerate(files):
+            # Its own end is exact, whatever the parent sees of it; nothing here catches it.
+            signal.setitimer(signal.ITIMER_REAL, float(timeout_s))
+            desk.work(turn, place, file)
         signal.setitimer(signal.ITIMER_REAL, 0)
+        os.write(_PARENT, b"\0")
 
 
-def _answer(data: bytes, framing: "Framing", max_pixels: int, pixels: mmap.mmap) -> None:
-    try:
-        picture = read_picture(data, framing, max_pixels)
-        pixels[:] = picture.image.tobytes()
-    except RejectedError as error:
-        detail = error.detail.encode("utf-8", "replace")[:MAX_DETAIL_BYTES]
-        _send(ANSWER.pack(error.status, False, len(detail)), detail)
-    except MemoryError:
-        _send(ANSWER.pack(Status.OUT_OF_MEMORY, False, 0))
-    else:
-        _send(ANSWER.pack(Status.DECODED, picture.first_frame_only, 0))
+class _File(NamedTuple):
+    descriptor: int
+    size_bytes: int
+    sha256: bytes | None
 
 
-def _receive(count: int) -> bytearray | None:
-    """Read exactly `count` bytes; None when the parent has closed its end."""
-    buffer = bytearray(count)
-    view = memoryview(buffer)
-    while view:
-        read = os.readv(_PARENT, [view])
-        if read == 0:
-            return None
-        view = view[read:]
-    return buffer
+class _Desk:
+    """Decodes files into the memory that is shared with the parent."""
+
+    def __init__(self, framing: "Framing", max_pixels: int) -> None:
+        self._framing = framing
+        self._max_pixels = max_pixels
+        self._shared = mmap.mmap(_SHARED, 0)
+        self._image_bytes = framing.height_px * framing.width_px * 3
+
+    def work(self, turn: int, place: int, file: _File) -> None:
+        """Decode a file into its place and answer there."""
+        started_s = time.monotonic()
+        status, first_frame_only, detail = self._decode(place, file)
+        cut = detail[:MAX_DETAIL_BYTES]
+        took_us = min(int((time.monotonic() - started_s) * 1e6), 2**32 - 1)
+        at = MAX_IMAGES * self._image_bytes + place * ANSWER.size
+        answer = (status, first_frame_only, took_us, len(cut), cut)
+        ANSWER.pack_into(self._shared, at, _NO_TURN, *answer)
+        # Last, since a process may be ended between any two steps.
+        COUNT.pack_into(self._shared, at, turn)
+
+    def _decode(self, place: int, file: _File) -> tuple[Status, bool, bytes]:
+        try:
+            try:
+                data = _content(file)
+            finally:
+                os.close(file.descriptor)
+            if not data:
+                return Status.CORRUPT, False, b"the file is empty"
+            if file.sha256 not in (None, hashlib.sha256(data).digest()):
+                return Status.CORRUPT, False, b"the file is not what was stored; check the disk"
+            picture = read_picture(data, self._framing, self._max_pixels)
+            at = place * self._image_bytes
+            self._shared[at : at + self._image_bytes] = picture.image.tobytes()
+        except RejectedError as error:
+            return error.status, False, error.detail.encode("utf-8", "replace")
+        except MemoryError:
+            return Status.OUT_OF_MEMORY, False, b""
+        except OSError as error:
+            return Status.UNREADABLE, False, str(error).encode("utf-8", "replace")
+        return Status.DECODED, picture.first_frame_only, b""
 
 
-def _send(*parts: bytes) -> None:
-    for part in parts:
-        view = memoryview(part)
-        while view:
-            view = view[os.write(_PARENT, view) :]
+def _content(file: _File) -> bytes:
+    # From its beginning: a decoder that died may have read from the same open file.
+    data = os.pread(file.descriptor, file.size_bytes, 0)
+    while len(data) < file.size_bytes and (
+        more := os.pread(file.descriptor, file.size_bytes - len(data), len(data))
+    ):
+        data += more
+    return data
+
+
+def _receive(parent: socket) -> tuple[int, list[_File]] | None:
+    """Take a turn's requests, which come in one piece; None when the parent has closed its end."""
+    room = CMSG_SPACE(MAX_IMAGES * _INT_BYTES)
+    message, ancillary, _, _ = parent.recvmsg(MAX_REQUESTS_BYTES, room)
+    if not message:
+        return None
+    turn, count = TURN.unpack_from(message)
+    descriptors = struct.unpack(f"{count}i", ancillary[0][2])
+    requests = REQUEST.iter_unpack(message[TURN.size :])
+    return turn, [
+        _File(descriptor, size_bytes, sha256 if is_checked else None)
+        for descriptor, (size_bytes, is_checked, sha256) in zip(descriptors, requests, strict=True)
+    ]
 
 
 def _silence() -> None:
     """From here on standard error is closed: an image must not write into our logs."""
     sys.stderr.flush()
     os.close(2)
-    os.close(_PIXELS)  # the mapping stays
+    os.close(_SHARED)  # the mapping stays
 
 
 if __name__ == "__main__":

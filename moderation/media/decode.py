@@ -7,12 +7,15 @@ that a decoder that an image has taken over cannot run anything in the parent.
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from moderation.errors import SetupError, TemporaryFault, Unscorable
+from moderation.media.answers import Answer
+from moderation.media.files import ImageFile
 from moderation.media.process import START_TIMEOUT_S, ChildFailedError, DecoderProcess
 from moderation.media.sandbox import SandboxReport
+from moderation.media.wire import MAX_IMAGES
 from moderation.settings import Settings
 from moderation.types import Framing, Image, Reason
 
@@ -78,28 +81,48 @@ class DecoderPool:
     def decode(self, data: bytes, *, sha256: str | None = None) -> Image:
         """Decode the bytes of one image file; blocks while all children are busy.
 
-        With `sha256`, in hex, a file of other content is corrupt: the child looks, so that it
-        costs the parent nothing.
+        With `sha256`, in hex, a file of other content is corrupt.
 
         Raises `Unscorable` (unsupported, corrupt, too many pixels, or the decoder failed: it
         crashed, took too long or needed too much memory), and `TemporaryFault` when no child
         can be started.
         """
-        if not data:
-            raise Unscorable(Reason.IMAGE_CORRUPT, "the file is empty")
-        expected = bytes.fromhex(sha256) if sha256 else None
+        file = ImageFile.of(data, sha256=bytes.fromhex(sha256) if sha256 else None)
+        (answer,) = self.decode_all([file])
+        if not isinstance(answer.outcome, Image):
+            raise answer.outcome
+        return answer.outcome
+
+    def decode_all(self, files: Sequence[ImageFile]) -> list[Answer]:
+        """Decode files and close them; an answer each, in order: the image or what `decode` raises.
+
+        A child takes `MAX_IMAGES` at a time, which spares waking it and this thread for each.
+        One at which a child fails costs that child, and the others nothing.
+        """
+        answers: list[Answer] = []
+        try:
+            while left := files[len(answers) :]:
+                answers += self._turn(left[:MAX_IMAGES])
+        finally:
+            for file in files:
+                file.close()
+        return answers
+
+    def _turn(self, files: Sequence[ImageFile]) -> Sequence[Answer]:
+        """Answers of one child, at least one: up to the image at which it failed."""
         child = self._slots.get()
         try:
-            try:
-                child = self._ready(child)
-            except SetupError as error:
-                child = None
-                raise TemporaryFault(Reason.IMAGE_DECODER_FAILED, str(error)) from error
-            return child.decode(data, expected, self._timeout_s)
+            child = self._ready(child)
+            return child.decode(files)
+        except SetupError as error:
+            child = None
+            fault = TemporaryFault(Reason.IMAGE_DECODER_FAILED, str(error))
+            return [Answer(fault, 0.0)] * len(files)
         except ChildFailedError as error:
             child = None
             self._on_restart()
-            raise Unscorable(Reason.IMAGE_DECODER_FAILED, str(error)) from error
+            failed = Answer(Unscorable(Reason.IMAGE_DECODER_FAILED, str(error)), self._timeout_s)
+            return [*error.answers, failed]
         finally:
             self._slots.put(child)
 

@@ -1,42 +1,43 @@
 """One decoder process, seen from the parent, which believes nothing that it answers."""
 
-import fcntl
+import array
 import json
-import mmap
 import os
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
-from io import FileIO
 from time import monotonic
 
-import numpy as np
-
-from moderation.errors import SetupError, Unscorable
+from moderation.errors import SetupError
+from moderation.media.answers import Answer, AnswerBoard, DisbelievedError
+from moderation.media.files import ImageFile
 from moderation.media.sandbox import SandboxReport
-from moderation.media.wire import ANSWER, COUNT, MAX_DETAIL_BYTES, MAX_HELLO_BYTES, REQUEST, Status
-from moderation.types import Framing, Image, Note, Reason
+from moderation.media.wire import COUNT, MAX_HELLO_BYTES, REQUEST, TURN
+from moderation.types import Framing
 
-_REASONS = {
-    Status.TOO_MANY_PIXELS: Reason.IMAGE_TOO_MANY_PIXELS,
-    Status.UNSUPPORTED: Reason.IMAGE_UNSUPPORTED,
-    Status.CORRUPT: Reason.IMAGE_CORRUPT,
-    Status.OUT_OF_MEMORY: Reason.IMAGE_DECODER_FAILED,
-}
 # Starting takes a tenth of a second; a machine under load may take long, but not for ever.
 START_TIMEOUT_S = 60.0
 # A child that an image has taken over without a sign serves so many more at most; a fresh
 # one costs about 0.1 s, spread over these.
 _IMAGES_A_CHILD = 1000
+# A child ends itself at the timeout, image by image; this is for one that cannot or does not.
+_GRACE_S = 1.0
 # Nothing of our environment, which holds credentials; the loader may need to find libpython.
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH",)
-_SIZE_STAYS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-_OUT_OF_MEMORY = "decoding needs more memory than a decoder process may have"
 
 
 class ChildFailedError(Exception):
-    """A child crashed, ran out of time or broke the protocol; it has been killed."""
+    """A child crashed, ran out of time or broke the protocol; it has been killed.
+
+    `answers` are those of the images before the one at which it failed.
+    """
+
+    def __init__(self, message: str, answers: Sequence[Answer] = ()) -> None:
+        super().__init__(message)
+        self.answers = answers
 
 
 class DecoderProcess:
@@ -49,25 +50,23 @@ class DecoderProcess:
         self, framing: Framing, max_pixels: int, timeout_s: float, memory_bytes: int
     ) -> None:
         arguments = (json.dumps(asdict(framing)), max_pixels, timeout_s, memory_bytes)
-        ours, theirs = socket.socketpair()
-        with theirs, _shared_file(framing.height_px * framing.width_px * 3) as pixels_file:
-            self._socket = ours
-            pixels = np.frombuffer(
-                mmap.mmap(pixels_file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8
-            )
-            self._pixels = pixels.reshape(framing.height_px, framing.width_px, 3)
+        self._board = AnswerBoard(framing)
+        self._socket, theirs = socket.socketpair()
+        with theirs, self._board.file as shared_file:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - our own module
                     [sys.executable, "-I", "-m", "moderation.media.child", *map(str, arguments)],
                     stdin=theirs.fileno(),
-                    stdout=pixels_file,
+                    stdout=shared_file,
                     env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
                     cwd="/",
                 )
             except OSError as error:
-                ours.close()
+                self._socket.close()
                 raise SetupError(f"An image decoder process cannot be started: {error}") from error
+        self._timeout_s = timeout_s
         self._images_left = _IMAGES_A_CHILD
+        self._turn = 0
         try:
             self.report = self._hello(monotonic() + START_TIMEOUT_S)
         except BaseException as error:
@@ -94,28 +93,42 @@ class DecoderProcess:
         self._process.wait()
         self._socket.close()
 
-    def decode(self, data: bytes, sha256: bytes | None, timeout_s: float) -> Image:
-        """Have one image decoded, of this hash or unchecked.
+    def decode(self, files: Sequence[ImageFile]) -> list[Answer]:
+        """Have up to `MAX_IMAGES` files decoded; one answer each, in order.
 
-        Raises `Unscorable`, or `ChildFailedError` and is dead.
+        Raises `ChildFailedError` and is dead.
         """
-        self._images_left -= 1
+        self._images_left -= len(files)
+        self._turn += 1
+        started_s = monotonic()
         try:
-            return self._ask(data, sha256, monotonic() + timeout_s)
-        except Unscorable:
-            raise
-        except TimeoutError as error:
+            self._send(files)
+            self._wait(len(files))
+            return self._board.read(self._turn, len(files), at_most_s=monotonic() - started_s)
+        except DisbelievedError as error:
             self.kill()
-            raise ChildFailedError(f"decoding took longer than {timeout_s:g} s") from error
+            raise _disbelieved(error) from error
         except OSError as error:
             self.kill()
-            raise ChildFailedError("the decoder process ended in the middle") from error
-        except ValueError as error:
-            self.kill()
-            raise ChildFailedError(f"the decoder broke the protocol: {error}") from error
+            raise self._failure(error, len(files), monotonic() - started_s) from error
         except BaseException:
-            self.kill()  # an interrupt leaves half an answer behind
+            self.kill()  # an interrupt leaves half a turn behind
             raise
+
+    def _failure(self, error: OSError, count: int, at_most_s: float) -> ChildFailedError:
+        """What a dead child leaves behind: the answers it gave before it failed."""
+        is_late = isinstance(error, TimeoutError) or self._process.returncode == -signal.SIGALRM
+        why = (
+            f"decoding took longer than {self._timeout_s:g} s"
+            if is_late
+            else "the decoder process ended in the middle"
+        )
+        # One that has answered them all, and died before it said so, failed at none but the last.
+        done = min(self._board.count_done(self._turn, count), count - 1)
+        try:
+            return ChildFailedError(why, self._board.read(self._turn, done, at_most_s=at_most_s))
+        except DisbelievedError as disbelieved:
+            return _disbelieved(disbelieved)
 
     def _hello(self, deadline: float) -> SandboxReport:
         (count,) = COUNT.unpack(self._receive(COUNT.size, deadline))
@@ -123,45 +136,44 @@ class DecoderProcess:
             raise ValueError("too long a hello")
         return SandboxReport(**json.loads(self._receive(count, deadline)))
 
-    def _ask(self, data: bytes, sha256: bytes | None, deadline: float) -> Image:
-        self._send(REQUEST.pack(len(data), sha256 is not None, sha256 or b""), data, deadline)
-        status, first_frame_only, detail_count = ANSWER.unpack(self._receive(ANSWER.size, deadline))
-        if detail_count > (0 if status == Status.DECODED else MAX_DETAIL_BYTES):
-            raise ValueError("a count that does not fit")
-        detail = self._receive(detail_count, deadline).decode("utf-8", "replace")
-        if status != Status.DECODED:
-            raise Unscorable(_REASONS[Status(status)], _printable(detail) or _OUT_OF_MEMORY)
-        # A copy, since the child may write there at any time, and will for the next image.
-        return Image(self._pixels.copy(), (Note.FIRST_FRAME_ONLY,) if first_frame_only else ())
+    def _send(self, files: Sequence[ImageFile]) -> None:
+        requests = [
+            REQUEST.pack(file.size_bytes, file.sha256 is not None, file.sha256 or b"")
+            for file in files
+        ]
+        descriptors = array.array("i", [file.descriptor for file in files])
+        self._socket.settimeout(self._timeout_s)
+        # It is taken whole: the turn before has been read, and this fits an empty socket.
+        self._socket.sendmsg(
+            (TURN.pack(self._turn, len(files)), *requests),
+            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)],
+        )
 
-    def _send(self, header: bytes, data: bytes, deadline: float) -> None:
-        self._socket.settimeout(_left_s(deadline))
-        # At once, so that the child is woken once.
-        sent = self._socket.sendmsg((header, data)) - len(header)
-        if sent < len(data):
-            self._socket.settimeout(_left_s(deadline))
-            self._socket.sendall(memoryview(data)[sent:])
+    def _wait(self, count: int) -> None:
+        """Wait until all is answered, as long as answers come."""
+        done = 0
+        self._socket.settimeout(self._timeout_s + _GRACE_S)
+        while True:
+            try:
+                if not self._socket.recv(1):
+                    raise ConnectionError("the process has closed its end")
+            except TimeoutError:
+                before, done = done, self._board.count_done(self._turn, count)
+                if done <= before:
+                    raise
+            else:
+                return
 
     def _receive(self, count: int, deadline: float) -> bytes:
         buffer = bytearray(count)
-        self._receive_into(memoryview(buffer), deadline)
-        return bytes(buffer)
-
-    def _receive_into(self, view: memoryview, deadline: float) -> None:
+        view = memoryview(buffer)
         while view:
             self._socket.settimeout(_left_s(deadline))
             received = self._socket.recv_into(view)
             if received == 0:
                 raise ConnectionError("the process has closed its end")
             view = view[received:]
-
-
-def _shared_file(size_bytes: int) -> FileIO:
-    """Return a file in memory whose size nobody can change: a cut would kill its readers."""
-    file = FileIO(os.memfd_create("pixels", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "r+")
-    file.truncate(size_bytes)
-    fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SIZE_STAYS)
-    return file
+        return bytes(buffer)
 
 
 def _left_s(deadline: float) -> float:
@@ -171,5 +183,5 @@ def _left_s(deadline: float) -> float:
     return left
 
 
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
+def _disbelieved(error: DisbelievedError) -> ChildFailedError:
+    return ChildFailedError(f"the decoder broke the protocol: {error}", error.before)

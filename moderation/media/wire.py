@@ -1,24 +1,33 @@
-"""The words between `decode` (parent) and `child`: fixed headers, never pickles.
+"""The words between `decode` (parent) and `child`: fixed numbers, never pickles.
 
 Whatever the child says after it has seen an image may be a lie, so an answer has a few
-numbers that the parent checks. The pixels lie in memory that both share, as many as the
-framing says and nothing else, and the parent copies them.
+numbers that the parent checks. Answers and pixels lie in memory that both share, of a size
+that nobody can change, and the parent copies them; so it is woken once for many images.
 
     child  -> parent   hello    4 bytes count, that many bytes of JSON; before any image
-    parent -> child    request  4 bytes count, is there a hash?, 32 bytes SHA-256; that many
-                                bytes of an image file
-    child  -> parent   answer   status, first frame only?, count of detail; the detail in UTF-8;
-                                before it, the pixels are in place as rows of RGB
+    parent -> child    requests the turn, how many images, a `REQUEST` and a file descriptor
+                                (SCM_RIGHTS) for each
+    child  -> parent   one byte when all have their answer in shared memory
+
+Shared memory holds `MAX_IMAGES` places for pixels, rows of RGB, as many as the framing says;
+then as many places for an `ANSWER`. An answer counts if it bears the number of the turn, and is
+written when its image's pixels are in place.
 """
 
 import struct
 from enum import IntEnum
 
-COUNT = struct.Struct(">I")
-REQUEST = struct.Struct(">I?32s")
-ANSWER = struct.Struct(">B?H")
+# Enough that waking each other costs little beside 5 ms an image.
+MAX_IMAGES = 16
 MAX_HELLO_BYTES = 4096
 MAX_DETAIL_BYTES = 300
+COUNT = struct.Struct(">I")
+TURN = struct.Struct(">IB")
+# Bytes of the file, whether there is a hash, SHA-256.
+REQUEST = struct.Struct(">Q?32s")
+# Turn, status, first frame only?, microseconds, bytes of detail, detail in UTF-8.
+ANSWER = struct.Struct(f">IB?IH{MAX_DETAIL_BYTES}s")
+MAX_REQUESTS_BYTES = TURN.size + MAX_IMAGES * REQUEST.size
 
 
 class Status(IntEnum):
@@ -29,3 +38,4 @@ class Status(IntEnum):
     UNSUPPORTED = 2
     CORRUPT = 3
     OUT_OF_MEMORY = 4
+    UNREADABLE = 5

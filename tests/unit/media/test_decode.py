@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +17,8 @@ import pytest
 from moderation.errors import SetupError, TemporaryFault, Unscorable
 from moderation.media import process
 from moderation.media.decode import DecoderPool, sandbox_report
+from moderation.media.files import ImageFile
+from moderation.media.wire import ANSWER, MAX_IMAGES
 from moderation.types import Framing, Reason
 from tests.unit.media.files import encode, png, solid
 
@@ -94,10 +96,8 @@ def test_a_decoder_killed_in_the_middle_costs_one_image(monkeypatch: pytest.Monk
         os.kill(child, signal.SIGSTOP)  # so that it cannot answer before it is killed
         send = process.DecoderProcess._send
 
-        def send_and_kill(
-            self: process.DecoderProcess, header: bytes, data: bytes, deadline: float
-        ) -> None:
-            send(self, header, data, deadline)
+        def send_and_kill(self: process.DecoderProcess, files: Sequence[ImageFile]) -> None:
+            send(self, files)
             os.kill(child, signal.SIGKILL)
 
         with monkeypatch.context() as patch:
@@ -252,20 +252,28 @@ def test_an_unknown_framing_is_refused_at_once() -> None:
         DecoderPool(1, Framing(8, 8, "nearest", "squash", 0), 10, 1, GIB)
 
 
+PIXELS_BYTES = MAX_IMAGES * 8 * 8 * 3
+DECODED = "answer(turn=1, status=0)"
+
+
 def _pretend(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str, first: str = "pass"
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answers: str, then: str = "pass"
 ) -> None:
     """Put a program in the decoder's place that greets well and then answers as told."""
     impostor = tmp_path / "python"
     impostor.write_text(
         f"#!{sys.executable}\n"
         "import json, os, struct, time\n"
+        "def answer(turn, status, count=0, detail=b'', place=0):\n"
+        f"    fields = struct.pack({ANSWER.format!r}, turn, status, 0, 0, count, detail)\n"
+        f"    os.pwrite(1, fields, {PIXELS_BYTES} + place * {ANSWER.size})\n"
         "names = 'limits no_new_privileges unprivileged_user landlock seccomp'.split()\n"
         "hello = json.dumps(dict.fromkeys(names, True)).encode()\n"
         "os.write(0, struct.pack('>I', len(hello)) + hello)\n"
         "os.read(0, 10**6)\n"
-        f"{first}\n"
-        f"os.write(0, {answer})\n"
+        f"{answers}\n"
+        "os.write(0, b'x')\n"
+        f"{then}\n"
         "time.sleep(300)\n"
     )
     impostor.chmod(0o755)
@@ -273,19 +281,21 @@ def _pretend(
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "answers",
     [
-        "struct.pack('>BBH', 0, 0, 1)",
-        "struct.pack('>BBH', 0, 0, 2**16 - 1)",
-        "struct.pack('>BBH', 3, 0, 301)",
-        "struct.pack('>BBH', 9, 0, 0)",
+        "pass",
+        "answer(turn=0, status=0)",
+        "answer(turn=1, status=0, count=1)",
+        "answer(turn=1, status=0, count=2**16 - 1)",
+        "answer(turn=1, status=3, count=301)",
+        "answer(turn=1, status=9)",
     ],
 )
 def test_a_lying_decoder_is_not_believed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answers: str
 ) -> None:
-    """Counts and statuses that cannot be are noticed before anything is done with them."""
-    _pretend(monkeypatch, tmp_path, answer)
+    """Answers that cannot be are noticed before anything is done with them."""
+    _pretend(monkeypatch, tmp_path, answers)
     with _pool() as pool, pytest.raises(Unscorable, match="protocol") as caught:
         pool.decode(RED)
     assert caught.value.reason is Reason.IMAGE_DECODER_FAILED
@@ -296,27 +306,37 @@ def test_a_decoder_cannot_take_shared_memory_away(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int
 ) -> None:
     """Whoever reads memory that a file no longer has is killed; so the file keeps its size."""
-    cut = f"try: os.ftruncate(1, {size})\nexcept OSError: pass"
-    _pretend(monkeypatch, tmp_path, "struct.pack('>BBH', 0, 0, 0)", cut)
+    cut = f"try: os.ftruncate(1, {size})\nexcept OSError: {DECODED}"
+    _pretend(monkeypatch, tmp_path, cut)
     with _pool() as pool:
         (child,) = _started(pool)
         image = pool.decode(RED)
         size_after = Path(f"/proc/{child}/fd/1").stat().st_size
     assert image.pixels.shape == (8, 8, 3)
-    assert size_after == 8 * 8 * 3
+    assert size_after == PIXELS_BYTES + MAX_IMAGES * ANSWER.size
+
+
+def test_a_decoder_cannot_change_files_that_the_next_one_gets() -> None:
+    """The bytes of an image are sealed, so that one decoder's end harms no neighbour."""
+    file = ImageFile.of(RED)
+    with pytest.raises(PermissionError):
+        os.pwrite(file.descriptor, b"x", 0)
+    with pytest.raises(PermissionError):
+        os.ftruncate(file.descriptor, 0)
+    file.close()
 
 
 def test_a_decoder_cannot_write_into_pixels_that_were_handed_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """What a caller has got is out of the decoder's reach."""
-    later = "import threading; threading.Timer(0.2, lambda: os.pwrite(1, b'x' * 192, 0)).start()"
-    _pretend(monkeypatch, tmp_path, "struct.pack('>BBH', 0, 0, 0)", later)
+    later = "time.sleep(0.2); os.pwrite(1, b'x' * 192, 0)"
+    _pretend(monkeypatch, tmp_path, DECODED, later)
     with _pool() as pool:
         (child,) = _started(pool)
         pixels = pool.decode(RED).pixels
         shared = Path(f"/proc/{child}/fd/1")
-        _until(lambda: shared.read_bytes() == b"x" * 192)
+        _until(lambda: shared.read_bytes()[:192] == b"x" * 192)
     assert not pixels.any()
 
 
@@ -324,7 +344,8 @@ def test_a_decoder_cannot_write_control_characters_into_our_logs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Of a detail only printable characters are handed on."""
-    _pretend(monkeypatch, tmp_path, r"struct.pack('>BBH', 3, 0, 6) + b'a\n\x1b\xffbc'")
+    detail = r"b'a\n\x1b\xffbc'"
+    _pretend(monkeypatch, tmp_path, f"answer(turn=1, status=3, count=6, detail={detail})")
     with _pool() as pool, pytest.raises(Unscorable) as caught:
         pool.decode(RED)
     assert caught.value.detail.isprintable()
