@@ -19,9 +19,8 @@ from moderation.errors import InputRefused
 from moderation.media.fetch import check_url
 from moderation.queue import MAX_ITEMS
 from moderation.settings import Settings
-from moderation.types import ImageRef, NewSubmission
+from moderation.types import DEFAULT_POLICY, ImageRef, NewSubmission
 
-DEFAULT_POLICY = "default"
 MAX_NAME_CHARS = 200
 
 
@@ -116,10 +115,19 @@ class RefusedItem:
 
 def check_platform(name: str) -> None:
     """Raise `InputRefused` for what cannot name a platform."""
+    _check_name(name, "platform")
+
+
+def check_policy(name: str) -> None:
+    """Raise `InputRefused` for what cannot name a policy."""
+    _check_name(name, "policy")
+
+
+def _check_name(name: str, field: str) -> None:
     try:
         _NAME.validate_python(name)
     except ValidationError as error:
-        raise InputRefused(f"platform: {error.errors()[0]['msg']}", field="platform") from error
+        raise InputRefused(f"{field}: {error.errors()[0]['msg']}", field=field) from error
 
 
 def context_of(settings: Settings) -> dict[str, Any]:

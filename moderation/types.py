@@ -17,6 +17,9 @@ from moderation.curves import Curve
 
 Pixels = NDArray[np.uint8]
 
+# The stream of a submission whose platform names none; its threshold serves all without their own.
+DEFAULT_POLICY = "default"
+
 
 class Outcome(StrEnum):
     """What the pipeline says of a submission."""

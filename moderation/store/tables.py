@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     ARRAY,
+    JSON,
     BigInteger,
     CheckConstraint,
     Column,
@@ -134,8 +135,10 @@ calibrations = Table(
     metadata,
     Column("version", Text, primary_key=True),
     Column("model", Text, nullable=False, comment="fingerprint of weights and preprocessing"),
-    Column("artifact", JSONB, nullable=False, comment="the calibration file"),
+    # Not JSONB, which sorts keys: read again, the file would have another version.
+    Column("artifact", JSON, nullable=False, comment="the calibration file"),
     _now_column("created_at", "when it was first published"),
+    comment="append-only",
 )
 
 publications = Table(

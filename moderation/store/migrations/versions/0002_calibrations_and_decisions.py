@@ -2,14 +2,13 @@
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-_APPEND_ONLY = ("publications", "decisions")
+_APPEND_ONLY = ("calibrations", "publications", "decisions")
 
 
 def upgrade() -> None:
@@ -27,12 +26,13 @@ def upgrade() -> None:
         ),
         sa.Column(
             "artifact",
-            postgresql.JSONB(astext_type=sa.Text()),
+            sa.JSON(),
             nullable=False,
             comment="the calibration file",
         ),
         _now_column("created_at", "when it was first published"),
         sa.PrimaryKeyConstraint("version", name=op.f("pk_calibrations")),
+        comment="append-only",
     )
     op.create_table(
         "publications",
