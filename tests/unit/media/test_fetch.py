@@ -10,7 +10,7 @@ import pytest
 from moderation.errors import TemporaryFault, Unscorable
 from moderation.media.fetch import Fetcher
 from moderation.types import Reason
-from tests.unit.media.hosts import BODY, MakeFetcher, Site, refusal
+from tests.unit.media.hosts import BODY, PATIENT_S, MakeFetcher, Site, refusal
 
 
 def test_a_body_is_fetched_whole(site: Site, fetcher: Fetcher) -> None:
