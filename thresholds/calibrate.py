@@ -1,20 +1,34 @@
 """From cosines with labels to a calibration artifact."""
 
 import hashlib
+from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any, Literal
 
 import numpy as np
 
+from moderation.curves import Curve, Floats, Isotonic, Platt
 from moderation.errors import InputRefused
 from thresholds.artifact import Artifact, Interval, Reference
+from thresholds.beta import fit_beta
+from thresholds.isotonic import fit_isotonic
 from thresholds.labels import Labels
 from thresholds.models import Model
 from thresholds.platt import fit_platt
 from thresholds.reliability import report_on
-from thresholds.splits import Split, check_classes, take_split
+from thresholds.splits import Split, check_classes, check_splits, take_split
 
 DEFAULT_THRESHOLD = 0.35
+
+Method = Literal["platt", "beta", "isotonic"]
+
+_FITS: dict[Method, Callable[[Labels], Curve]] = {
+    "platt": fit_platt,
+    "beta": fit_beta,
+    "isotonic": fit_isotonic,
+}
 
 _RESAMPLES = 200
 _VERSIONED = ("captionguard", "open_clip_torch", "torch", "scikit-learn", "numpy")
@@ -24,31 +38,28 @@ def calibrate(
     labels: Labels,
     model: Model,
     *,
+    method: Method = "platt",
     threshold: float = DEFAULT_THRESHOLD,
     cold_start: bool = False,
     seed: int = 0,
 ) -> Artifact:
     """Fit on one split of the images and report on another; a third is kept for choosing.
 
-    Raises `InputRefused` for fewer than 30 of a class in either part, and when matches do
-    not score higher than mismatches.
+    Raises `InputRefused` for too few labels (`thresholds.splits` says how many are needed), and
+    when matches do not score higher than mismatches.
     """
     check_threshold(threshold)
     check_classes(labels)
+    check_splits(labels)
     fitted, held = (take_split(labels, split, seed=seed) for split in (Split.FIT, Split.REPORT))
-    platt = fit_platt(fitted)
-    if platt.a <= 0:
-        raise InputRefused(
-            "matches do not score higher than mismatches with this model: labels may be swapped, "
-            "or the model cannot tell these pairs apart"
-        )
-    a, b = _intervals(fitted, platt.a, platt.b, seed)
+    curve = fit_curve(fitted, method)
+    a, b = _intervals(fitted, curve, seed)
     return Artifact(
         model=model.spec,
         weights_sha256=model.weights_sha256,
         preprocessing_sha256=model.preprocessing_sha256,
-        a=platt.a,
-        b=platt.b,
+        method=method,
+        **_parameters(curve),
         threshold=threshold,
         cold_start=cold_start,
         matches=fitted.matches,
@@ -57,11 +68,30 @@ def calibrate(
         seed=seed,
         a_interval=a,
         b_interval=b,
-        report=report_on(held, platt, threshold=threshold, seed=seed),
+        report=report_on(held, curve, threshold=threshold, seed=seed),
         reference=_reference(fitted),
         versions={name: version(name) for name in _VERSIONED},
         created_at=datetime.now(UTC),
     )
+
+
+def fit_curve(labels: Labels, method: Method) -> Curve:
+    """Fit all labels. Raises `InputRefused` when matches do not score higher than mismatches."""
+    if fit_platt(labels).a > 0:
+        curve = _FITS[method](labels)
+        if curve.score(-1.0) < curve.score(1.0):
+            return curve
+    raise InputRefused(
+        "matches do not score higher than mismatches with this model: labels may be swapped, "
+        "or the model cannot tell these pairs apart; nothing was done"
+    )
+
+
+def _parameters(curve: Curve) -> dict[str, Any]:
+    """The members of an artifact that make up a curve."""
+    if isinstance(curve, Isotonic):
+        return {"knots": tuple(zip(curve.cosines, curve.match_scores, strict=True))}
+    return asdict(curve)
 
 
 def check_threshold(threshold: float) -> None:
@@ -75,7 +105,7 @@ def hash_of(labels: Labels) -> str:
     digest = hashlib.sha256()
     for part in (labels.cosines, labels.is_match, labels.weights):
         digest.update(part.tobytes())
-    for names in (labels.images, labels.kinds):
+    for names in (labels.images, labels.kinds, labels.splits):
         digest.update("\0".join(names.tolist()).encode())
     return digest.hexdigest()
 
@@ -83,26 +113,36 @@ def hash_of(labels: Labels) -> str:
 def _reference(labels: Labels) -> Reference:
     at = np.linspace(0, 1, 101)
     matched, mismatched = (
-        tuple(np.quantile(labels.cosines[rows], at).tolist())
+        tuple(_quantiles(labels.take(rows), at).tolist())
         for rows in (labels.is_match, ~labels.is_match)
     )
     return Reference(match_quantiles=matched, mismatch_quantiles=mismatched)
 
 
-def _intervals(labels: Labels, a: float, b: float, seed: int) -> tuple[Interval, Interval]:
-    """95 % bootstrap intervals of slope and intercept, resampling images."""
+def _quantiles(labels: Labels, at: Floats) -> Floats:
+    """Weighted quantiles of cosines, the smallest that have a share of `at` below or at them."""
+    quantiles: Floats = np.quantile(
+        labels.cosines, at, weights=labels.weights, method="inverted_cdf"
+    )
+    return quantiles
+
+
+def _intervals(labels: Labels, curve: Curve, seed: int) -> tuple[Interval | None, Interval | None]:
+    """95 % bootstrap intervals of a and b, resampling images; none for a curve of knots."""
+    if isinstance(curve, Isotonic):
+        return None, None
+    fit = fit_platt if isinstance(curve, Platt) else fit_beta
     rng = np.random.default_rng(seed)
-    _, image_of = np.unique(labels.images, return_inverse=True)
-    members = [np.flatnonzero(image_of == image) for image in range(image_of.max() + 1)]
+    members = labels.rows_by_image()
     fits = []
     for _ in range(_RESAMPLES):
         chosen = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
         resampled = labels.take(chosen)
         if resampled.matches and resampled.mismatches:
-            fit = fit_platt(resampled)
-            fits.append((fit.a, fit.b))
+            again = fit(resampled)
+            fits.append((again.a, again.b))
     lower, upper = np.quantile(np.array(fits), [0.025, 0.975], axis=0)
     return (
-        Interval(point=a, lower=float(lower[0]), upper=float(upper[0])),
-        Interval(point=b, lower=float(lower[1]), upper=float(upper[1])),
+        Interval(point=curve.a, lower=float(lower[0]), upper=float(upper[0])),
+        Interval(point=curve.b, lower=float(lower[1]), upper=float(upper[1])),
     )

@@ -77,6 +77,12 @@ class Labels:
             self.splits[rows],
         )
 
+    def rows_by_image(self) -> list[Ints]:
+        """The rows of each image, which a bootstrap draws together."""
+        _, image_of = np.unique(self.images, return_inverse=True)
+        order = np.argsort(image_of, kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(image_of[order])) + 1)
+
     @property
     def matches(self) -> int:
         """How many pairs match."""

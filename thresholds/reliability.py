@@ -1,12 +1,12 @@
 """How good a calibration is on labels that it has not seen."""
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import norm
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from moderation.curves import Curve, Floats
 from thresholds.artifact import Interval, Report
-from thresholds.labels import Bools, Labels, Names
+from thresholds.labels import Bools, Labels
 
 _BINS = 10
 _RESAMPLES = 500
@@ -16,7 +16,8 @@ _CONFIDENCE = 0.95
 def report_on(labels: Labels, curve: Curve, *, threshold: float, seed: int) -> Report:
     """Figures on held-out labels, with classes weighted to a prior of 0.5.
 
-    Intervals are 95 %: Wilson for rates, bootstrap by image for the AUC.
+    Intervals are 95 %: Wilson for rates, bootstrap by image for the AUC. Within a class pairs
+    weigh as `labels.weights` has them, also in the rates.
     """
     scores, is_match = curve.scores(labels.cosines), labels.is_match
     weights = labels.class_weights()
@@ -26,45 +27,56 @@ def report_on(labels: Labels, curve: Curve, *, threshold: float, seed: int) -> R
         expected_calibration_error=expected_calibration_error(scores, is_match, weights),
         brier_score=float(brier_score_loss(is_match, scores, sample_weight=weights)),
         log_loss=float(log_loss(is_match, scores, sample_weight=weights)),
-        auc=_auc(scores, is_match, labels.images, seed),
-        recall=_rate(flagged[~is_match]),
-        false_positive_rate=_rate(flagged[is_match]),
+        auc=_auc(scores, labels, seed),
+        recall=weighted_share(flagged[~is_match], labels.weights[~is_match]),
+        false_positive_rate=weighted_share(flagged[is_match], labels.weights[is_match]),
     )
 
 
 def expected_calibration_error(scores: Floats, is_match: Bools, weights: Floats) -> float:
-    """Mean distance of score and share of matches over ten bins of equal count.
+    """Mean distance of score and share of matches over ten bins of equal weight.
 
-    Naeini, Cooper and Hauskrecht (2015), with quantile bins and weights.
+    Naeini, Cooper and Hauskrecht (2015), with quantile bins. Equal scores stay together, so
+    neither the order of rows nor writing one twice instead of weighing it double changes it.
     """
-    order = np.argsort(scores, kind="stable")
-    total = weights.sum()
-    error = 0.0
-    for members in np.array_split(order, _BINS):
-        weight = weights[members].sum()
-        if weight > 0:
-            said = np.average(scores[members], weights=weights[members])
-            true = np.average(is_match[members], weights=weights[members])
-            error += weight / total * abs(said - true)
-    return float(error)
+    values, value_of = np.unique(scores, return_inverse=True)
+    weight = np.bincount(value_of, weights)
+    matched = np.bincount(value_of, weights * is_match)
+    # A score belongs to the bin in which the middle of its weight lies.
+    place = (np.cumsum(weight) - weight / 2) / weight.sum()
+    bins = np.minimum((place * _BINS).astype(np.intp), _BINS - 1)
+    apart = np.bincount(bins, weight * values) - np.bincount(bins, matched)
+    return float(np.abs(apart).sum() / weight.sum())
 
 
-def _rate(hits: Bools) -> Interval:
-    test = binomtest(int(hits.sum()), len(hits))
-    interval = test.proportion_ci(_CONFIDENCE, method="wilson")
-    return Interval(point=test.statistic, lower=interval.low, upper=interval.high)
+def weighted_share(hits: Bools, weights: Floats) -> Interval:
+    """The share of weight that hits have, (n,) each, with Wilson's 95 % interval (1927).
+
+    Pairs of unequal weights count in the interval as Kish's effective sample size (1965),
+    `(sum w)^2 / sum w^2`: fewer than there are. With equal weights it is n itself.
+    """
+    n = weights.sum() ** 2 / (weights**2).sum()
+    share = float(np.average(hits, weights=weights))
+    z = norm.ppf((1 + _CONFIDENCE) / 2)
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    # Rounding may leave an end a little outside.
+    lower, upper = max(0.0, middle - half), min(1.0, middle + half)
+    return Interval(point=share, lower=float(lower), upper=float(upper))
 
 
-def _auc(scores: Floats, is_match: Bools, images: Names, seed: int) -> Interval:
+def _auc(scores: Floats, labels: Labels, seed: int) -> Interval:
     rng = np.random.default_rng(seed)
-    _, image_of = np.unique(images, return_inverse=True)
-    members = [np.flatnonzero(image_of == image) for image in range(image_of.max() + 1)]
+    members = labels.rows_by_image()
+    is_match, weights = labels.is_match, labels.weights
     resampled = []
     for _ in range(_RESAMPLES):
         chosen = rng.integers(0, len(members), len(members))
         rows = np.concatenate([members[index] for index in chosen])
         if 0 < is_match[rows].sum() < len(rows):
-            resampled.append(roc_auc_score(is_match[rows], scores[rows]))
+            resampled.append(
+                roc_auc_score(is_match[rows], scores[rows], sample_weight=weights[rows])
+            )
     lower, upper = np.quantile(resampled, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
-    point = float(roc_auc_score(is_match, scores))
+    point = float(roc_auc_score(is_match, scores, sample_weight=weights))
     return Interval(point=point, lower=float(lower), upper=float(upper))

@@ -12,7 +12,7 @@ from moderation.errors import InputRefused
 from moderation.scoring.model import load_model
 from moderation.settings import Settings
 from tests.integration.conftest import picture
-from thresholds.labels import Pair, read_pairs, score_pairs, shuffled
+from thresholds.pairs import Pair, read_pairs, score_pairs, shuffled
 
 
 def _pair(image: str, caption: str) -> Pair:

@@ -8,7 +8,9 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from thresholds.platt import Bools, Floats, Platt, fit_platt
+from moderation.curves import Floats, Platt
+from thresholds.labels import Bools, Labels
+from thresholds.platt import fit_platt
 
 MATCHED, SWAPPED, SPREAD = 0.32, 0.18, 0.06
 
@@ -29,6 +31,10 @@ def _loss(a: float, b: float, cosines: Floats, is_match: Bools) -> float:
     return float(0.5 * losses[is_match].mean() + 0.5 * losses[~is_match].mean() + prior)
 
 
+def _fit(cosines: Floats, is_match: Bools, weights: Floats | None = None) -> Platt:
+    return fit_platt(Labels.of(cosines, is_match, weights=weights))
+
+
 @pytest.mark.parametrize(
     ("n_matches", "n_mismatches", "seed"),
     [(30, 30, 0), (1000, 1000, 1), (1000, 50, 2), (40, 2000, 3), (200, 210, 4)],
@@ -44,7 +50,7 @@ def test_the_fit_is_the_maximum_of_the_posterior(
         method="Nelder-Mead",
         options={"xatol": 1e-8, "fatol": 1e-14, "maxiter": 5000},
     )
-    fit = fit_platt(cosines, is_match)
+    fit = _fit(cosines, is_match)
     assert _loss(fit.a, fit.b, cosines, is_match) <= best.fun + 1e-10
     assert [fit.a, fit.b] == pytest.approx(best.x, rel=1e-3)
 
@@ -62,7 +68,7 @@ def test_the_slope_and_intercept_behind_the_data_are_found() -> None:
     rng = np.random.default_rng(5)
     # Symmetric around the curve's middle, so that both classes are equally many.
     cosines = rng.uniform(0.0, 0.4, 20_000)
-    fit = fit_platt(cosines, rng.random(20_000) < expit(25 * cosines - 5))
+    fit = _fit(cosines, rng.random(20_000) < expit(25 * cosines - 5))
     assert (fit.a, fit.b) == (pytest.approx(25, rel=0.05), pytest.approx(-5, rel=0.05))
 
 
@@ -71,7 +77,7 @@ def test_scores_are_at_a_prior_of_one_half_whatever_the_share(n_matches: int) ->
     """For two normal classes the curve is known, and their counts do not move it."""
     a = (MATCHED - SWAPPED) / SPREAD**2
     b = (SWAPPED**2 - MATCHED**2) / (2 * SPREAD**2)
-    fit = fit_platt(*_cosines(n_matches, 20_000 - n_matches, seed=6))
+    fit = _fit(*_cosines(n_matches, 20_000 - n_matches, seed=6))
     assert (fit.a, fit.b) == (pytest.approx(a, rel=0.06), pytest.approx(b, rel=0.06))
 
 
@@ -83,7 +89,7 @@ def test_classes_that_hardly_overlap_are_not_flattened() -> None:
     plain = LogisticRegression(C=np.inf, tol=1e-10, max_iter=5000).fit(
         cosines.reshape(-1, 1) * 10, is_match
     )
-    fit = fit_platt(cosines, is_match)
+    fit = _fit(cosines, is_match)
     assert fit.a == pytest.approx(10 * plain.coef_[0, 0], rel=0.05)
 
 
@@ -92,7 +98,7 @@ def test_repeating_one_class_changes_nothing(times: int) -> None:
     """Labels of one class over again leave the fit, but for the weak prior's part."""
     cosines, is_match = _cosines(2000, 2000)
     rows = np.concatenate([np.flatnonzero(~is_match), *[np.flatnonzero(is_match)] * times])
-    once, often = fit_platt(cosines, is_match), fit_platt(cosines[rows], is_match[rows])
+    once, often = _fit(cosines, is_match), _fit(cosines[rows], is_match[rows])
     assert (often.a, often.b) == (pytest.approx(once.a, rel=0.02), pytest.approx(once.b, rel=0.02))
 
 
@@ -101,23 +107,23 @@ def test_repeating_one_class_changes_nothing(times: int) -> None:
 def test_classes_that_do_not_overlap_give_a_finite_slope(n: int, m: int, gap: float) -> None:
     """The prior keeps the slope finite, however few labels there are and far apart."""
     rng = np.random.default_rng(n * m)
-    cosines = np.concatenate([0.3 + gap * (1 + rng.random(n)), 0.3 - gap * (1 + rng.random(m))])
+    cosines = np.concatenate([gap * (1 + rng.random(n)), -gap * (1 + rng.random(m))])
     is_match = np.arange(n + m) < n
-    fit = fit_platt(cosines, is_match)
+    fit = _fit(cosines, is_match)
     assert np.isfinite([fit.a, fit.b]).all()
     assert fit.a > 0
     assert fit.scores(cosines)[is_match].min() > 0.5 > fit.scores(cosines)[~is_match].max()
 
 
 @settings(max_examples=12)
-@given(scale=st.floats(0.01, 20), shift=st.floats(-3, 3), is_mirrored=st.booleans())
+@given(scale=st.floats(0.01, 1.5), shift=st.floats(-0.1, 0.1), is_mirrored=st.booleans())
 def test_another_scale_of_cosines_changes_no_score(
     scale: float, shift: float, is_mirrored: bool
 ) -> None:
     """Stretched and moved cosines get the slope and intercept that give the same scores."""
     cosines, is_match = _cosines(150, 90)
     scale = -scale if is_mirrored else scale
-    plain, moved = fit_platt(cosines, is_match), fit_platt(scale * cosines + shift, is_match)
+    plain, moved = _fit(cosines, is_match), _fit(scale * cosines + shift, is_match)
     assert moved.a == pytest.approx(plain.a / scale, rel=1e-4)
     assert moved.b == pytest.approx(plain.b - plain.a * shift / scale, rel=1e-4, abs=1e-3)
     np.testing.assert_allclose(
@@ -128,6 +134,32 @@ def test_another_scale_of_cosines_changes_no_score(
 @pytest.mark.parametrize("cosine", [0.0, 0.1, -0.3])
 def test_cosines_that_are_all_the_same_tell_nothing(cosine: float) -> None:
     """A model that says the same of every pair gets a flat curve at one half."""
-    fit = fit_platt(np.full(90, cosine), np.arange(90) < 45)
+    fit = _fit(np.full(90, cosine), np.arange(90) < 45)
     assert fit.a == pytest.approx(0, abs=1e-6)
     assert fit.b == pytest.approx(0, abs=1e-6)
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 5), min_size=80, max_size=80))
+def test_a_row_of_weight_k_is_k_equal_rows(seed: int, weights: list[int]) -> None:
+    """Weights say how many pairs a row stands for: writing it so often fits the same curve."""
+    cosines, is_match = _cosines(40, 40, seed=seed)
+    rows = np.repeat(np.arange(80), weights)
+    weighted = _fit(cosines, is_match, np.array(weights, dtype=np.float64))
+    often = _fit(cosines[rows], is_match[rows])
+    assert (weighted.a, weighted.b) == (
+        pytest.approx(often.a, rel=1e-5),
+        pytest.approx(often.b, rel=1e-5),
+    )
+
+
+@settings(max_examples=15)
+@given(st.permutations(range(60)))
+def test_the_order_of_rows_changes_nothing(order: list[int]) -> None:
+    """The same labels in another order fit the same curve."""
+    cosines, is_match = _cosines(30, 30)
+    first, other = _fit(cosines, is_match), _fit(cosines[order], is_match[order])
+    assert (other.a, other.b) == (
+        pytest.approx(first.a, rel=1e-5),
+        pytest.approx(first.b, rel=1e-5),
+    )

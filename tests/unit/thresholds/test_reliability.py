@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from scipy.stats import norm
 
+from moderation.curves import Isotonic
 from thresholds import reliability
 from thresholds.artifact import Report
-from thresholds.platt import Bools, Floats
-from thresholds.reliability import expected_calibration_error, report_on
+from thresholds.labels import Bools, Floats, Labels
+from thresholds.reliability import expected_calibration_error, report_on, weighted_share
 
 SHARES = st.floats(0.001, 0.999)
 
@@ -39,8 +40,16 @@ def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reliability, "_RESAMPLES", 100)
 
 
+def _report_on(
+    scores: Floats, is_match: Bools, groups: Floats, *, threshold: float = 0.35, seed: int = 0
+) -> Report:
+    """The report on pairs whose scores are these: a curve that leaves a cosine as it is."""
+    labels = Labels.of(scores, is_match, images=groups.astype(np.str_))
+    return report_on(labels, Isotonic((0.0, 1.0), (0.0, 1.0)), threshold=threshold, seed=seed)
+
+
 def _report(threshold: float = 0.35, seed: int = 0) -> Report:
-    return report_on(*_held_out(), threshold=threshold, seed=seed)
+    return _report_on(*_held_out(), threshold=threshold, seed=seed)
 
 
 def test_scores_that_are_probabilities_have_no_error() -> None:
@@ -63,7 +72,8 @@ def test_scores_that_are_off_by_a_tenth_have_that_error() -> None:
 @pytest.mark.parametrize(("last_weight", "expected"), [(1.0, 0.13), (3.0, 0.2)])
 def test_a_worked_example(last_weight: float, expected: float) -> None:
     """Ten bins of two: nine are off by 0.1, the last by 0.9 less its weighted share."""
-    scores = np.array([0.1] * 10 + [0.9] * 10)
+    # A hair's breadth apart, since equal scores would share a bin.
+    scores = np.array([0.1] * 10 + [0.9] * 10) + 1e-12 * np.arange(20)
     is_match = np.array([False] * 10 + [True] * 9 + [False])
     weights = np.array([1.0] * 19 + [last_weight])
     assert expected_calibration_error(scores, is_match, weights) == pytest.approx(expected)
@@ -123,7 +133,7 @@ def test_rates_come_with_wilson_intervals(threshold: float) -> None:
 def test_a_score_equal_to_the_threshold_is_not_flagged() -> None:
     """The report counts as the verdict does: strictly below."""
     is_match = np.arange(40) < 20
-    report = report_on(
+    report = _report_on(
         np.full(40, 0.35), is_match, np.arange(40, dtype=np.float64), threshold=0.35, seed=0
     )
     assert (report.recall.point, report.false_positive_rate.point) == (0, 0)
@@ -138,7 +148,7 @@ def test_the_auc_counts_pairs_in_order(seed: int) -> None:
         for match in scores[is_match]
         for mismatch in scores[~is_match]
     ]
-    auc = report_on(scores, is_match, groups, threshold=0.35, seed=0).auc
+    auc = _report_on(scores, is_match, groups, threshold=0.35, seed=0).auc
     assert auc.point == pytest.approx(np.mean(higher))
 
 
@@ -154,8 +164,51 @@ def test_the_interval_of_the_auc_contains_it() -> None:
 def test_images_are_resampled_not_rows() -> None:
     """Rows of one image bring nothing new: copies of each leave the interval as it was."""
     scores, is_match, groups = _held_out(90)
-    once = report_on(scores, is_match, groups, threshold=0.35, seed=0).auc
-    often = report_on(
+    once = _report_on(scores, is_match, groups, threshold=0.35, seed=0).auc
+    often = _report_on(
         np.tile(scores, 4), np.tile(is_match, 4), np.tile(groups, 4), threshold=0.35, seed=0
     ).auc
     assert (often.lower, often.upper) == pytest.approx((once.lower, once.upper))
+
+
+@pytest.mark.parametrize("weight", [0.5, 1.0, 20.0])
+def test_a_share_of_equal_weights_is_that_of_counts(weight: float) -> None:
+    """Where all weigh the same, the interval is Wilson's of plain counts."""
+    share = weighted_share(np.arange(50) < 13, np.full(50, weight))
+    assert share.point == pytest.approx(13 / 50)
+    assert (share.lower, share.upper) == pytest.approx(_wilson(13, 50))
+
+
+def test_the_interval_of_a_weighted_share_covers_it() -> None:
+    """Of shares drawn with two weights, 93 % of intervals at least hold the true one."""
+    rng = np.random.default_rng(3)
+    weights = np.where(np.arange(400) < 300, 1.0, 20.0)
+    true = np.average(np.where(np.arange(400) < 300, 0.9, 0.2), weights=weights)
+    chances = np.where(np.arange(400) < 300, 0.9, 0.2)
+    covered = 0
+    for _ in range(1000):
+        share = weighted_share(rng.random(400) < chances, weights)
+        covered += share.lower <= true <= share.upper
+    assert covered >= 930
+
+
+def test_weights_stand_for_rows() -> None:
+    """A row of weight 3 counts in every figure as three rows would."""
+    scores, is_match, groups = _held_out(90)
+    weights = np.arange(90) % 3 + 1.0
+    rows = np.repeat(np.arange(90), weights.astype(int))
+    curve = Isotonic((0.0, 1.0), (0.0, 1.0))
+    weighted, often = (
+        report_on(labels, curve, threshold=0.35, seed=0)
+        for labels in (
+            Labels.of(scores, is_match, images=groups.astype(np.str_), weights=weights),
+            Labels.of(scores[rows], is_match[rows], images=groups[rows].astype(np.str_)),
+        )
+    )
+    for name in ("expected_calibration_error", "brier_score", "log_loss"):
+        assert getattr(weighted, name) == pytest.approx(getattr(often, name)), name
+    for name in ("auc", "recall", "false_positive_rate"):
+        assert getattr(weighted, name).point == pytest.approx(getattr(often, name).point), name
+    assert (weighted.auc.lower, weighted.auc.upper) == pytest.approx(
+        (often.auc.lower, often.auc.upper)
+    )
