@@ -82,6 +82,7 @@ def test_a_slow_drip_does_not_outlast_the_deadline(
     """A host that sends a byte now and then, in headers or body, is given up in time."""
     error = refusal(make_fetcher(timeout_s=0.5, allow_private=True), site.url + path)
     assert isinstance(error, TemporaryFault)
+    assert "took longer than 0.5 s" in error.detail
 
 
 def test_a_slow_name_server_does_not_outlast_the_deadline(make_fetcher: MakeFetcher) -> None:
@@ -97,6 +98,7 @@ def test_a_slow_name_server_does_not_outlast_the_deadline(make_fetcher: MakeFetc
     finally:
         release.set()
     assert isinstance(error, TemporaryFault)
+    assert "took longer than 0.3 s" in error.detail
 
 
 def test_redirects_are_followed_to_the_limit(site: Site, fetcher: Fetcher) -> None:
