@@ -83,6 +83,18 @@ class Metrics:
             buckets=_SCORE_BUCKETS,
             registry=self.registry,
         )
+        self.shadow_verdicts = Counter(
+            "captionguard_shadow_verdicts",
+            "What a candidate says of scored submissions, beside what the live calibration says.",
+            # Policies are those that somebody published to, not whatever platforms send.
+            ["policy", "version", "live", "candidate"],
+            registry=self.registry,
+        )
+        self.refused_publications = Gauge(
+            "captionguard_refused_publications",
+            "Policies whose newest publication this worker cannot act on.",
+            registry=self.registry,
+        )
         self.retries = Counter(
             "captionguard_retries",
             "Tries put off after a temporary fault, by what failed.",
@@ -122,6 +134,12 @@ class Metrics:
     def count_embedding(self, kind: str, source: str) -> None:
         """Count where the embedding of an image or a text came from."""
         self._embedding_counts[kind, source].inc()
+
+    def expect_shadow(self, policy: str, version: str) -> None:
+        """Show the series of a candidate before there is anything to count."""
+        for live in (Outcome.PASS, Outcome.FLAG):
+            for candidate in (Outcome.PASS, Outcome.FLAG):
+                self.shadow_verdicts.labels(policy, version, live.value, candidate.value)
 
 
 def serve_metrics(settings: Settings, registry: CollectorRegistry, *, setting: str) -> str:

@@ -1,7 +1,7 @@
 """Which calibration judges which submission. Pure: one history says the same to every worker."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -65,11 +65,16 @@ class InForce:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """All that a worker acts on, replaced as a whole; `publication` is the newest of it."""
+    """All that a worker acts on, replaced as a whole; `entries` are those that say so."""
 
     default: InForce
     own: Mapping[str, InForce] = field(default_factory=dict)
-    publication: int | None = None
+    entries: Sequence[Publication] = ()
+
+    @property
+    def publication(self) -> int | None:
+        """The newest publication that is acted on."""
+        return max((entry.id for entry in self.entries), default=None)
 
     def for_policy(self, policy: str) -> InForce:
         """What holds for a policy: its own, or else the default's."""
@@ -134,8 +139,7 @@ def published(
         for policy in of_policy
         if policy != DEFAULT_POLICY and (found := newest_usable(policy, default.live))
     }
-    newest = max((entry.id for entry in usable), default=None)
-    return Published(default, own, newest), refusals
+    return Published(default, own, tuple(usable)), refusals
 
 
 def _in_force(

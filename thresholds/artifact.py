@@ -64,6 +64,9 @@ class Choice(BaseModel):
     precision: Interval
     matches: int = Field(description="labels it was chosen on, of either class")
     mismatches: int
+    data_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
+        default=None, description="of all labels that these were taken from"
+    )
 
 
 class Artifact(BaseModel):
@@ -130,7 +133,9 @@ class Artifact(BaseModel):
     @property
     def version(self) -> str:
         """Names this calibration by what it says: the same content has the same version."""
-        return f"c-{hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]}"
+        # Without defaults, so that a field of a later release leaves it as it is.
+        said = self.model_dump_json(exclude_defaults=True)
+        return f"c-{hashlib.sha256(said.encode()).hexdigest()[:12]}"
 
     def to_calibration(self) -> Calibration:
         """What the pipeline needs of it."""
@@ -154,17 +159,24 @@ def _isotonic(knots: tuple[tuple[float, float], ...]) -> Isotonic:
 def read_artifact(path: Path) -> Artifact:
     """Read an artifact; `CalibrationRefused` says what is wrong with it."""
     try:
-        return Artifact.model_validate_json(path.read_bytes())
+        document = path.read_bytes()
     except OSError as error:
         raise CalibrationRefused(
             f"The calibration {path} cannot be read: {error.strerror}. Make one with "
             "`captionguard thresholds calibrate LABELS.jsonl --out FILE.json`."
         ) from error
+    return parse_artifact(document, name=str(path))
+
+
+def parse_artifact(document: bytes | str, *, name: str) -> Artifact:
+    """An artifact from its JSON; `CalibrationRefused` says what is wrong with it."""
+    try:
+        return Artifact.model_validate_json(document)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
         raise CalibrationRefused(
-            f"{path} is no calibration of this version: {field}: {first['msg']}. Make a new one "
+            f"{name} is no calibration of this version: {field}: {first['msg']}. Make a new one "
             "with `captionguard thresholds calibrate LABELS.jsonl --out FILE.json`."
         ) from error
 

@@ -6,12 +6,15 @@ import os
 import socket
 import sys
 import threading
+import time
+from dataclasses import replace
 from typing import Any
 
 import structlog
 from celery import Celery, Task, bootsteps, signals
 from celery.exceptions import Ignore, Reject
 from celery.worker import state
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from uuid_utils.compat import uuid7
 
@@ -21,16 +24,20 @@ from moderation.logs import configure_logging
 from moderation.metrics import serve_metrics
 from moderation.queue import SCORE_TASK, celery_app, packed_ids, storable_id
 from moderation.settings import Settings, load_settings
-from moderation.store import database, workers
+from moderation.store import calibrations, database, workers
 from moderation.store.workers import WorkerInfo
 from moderation.wiring import open_services
 from workers.prefetch import Prefetch, PrefetchStep
+from workers.published import Calibrations, no_calibration, started_with
 from workers.runtime import Runtime, open_scorer
 from workers.score import handle_message
 
 log = structlog.get_logger()
 
 _PUT_BACK_AFTER_S = 2.0
+# What is published is to hold within five seconds.
+_LOOK_EVERY_S = 1.0
+_LOOK_TIMEOUT_MS = 500
 _PREFETCH_MULTIPLIER = 2
 
 
@@ -56,16 +63,26 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
         settings = load_settings()
         self._services = open_services(settings)
         database.migrate(self._services.database)
-        scorer = open_scorer(settings, self._services.metrics)
+        artifact = started_with(settings)
+        if artifact is None:
+            # Told at once, and not after a large model was loaded in vain.
+            with self._services.database.connect() as connection:
+                if calibrations.newest_id(connection) is None:
+                    raise no_calibration(settings)
+        scorer = open_scorer(settings, self._services.metrics, artifact)
+        self._calibrations = Calibrations(scorer.model, scorer.calibration, self._services.metrics)
+        with self._services.database.connect() as connection:
+            self._calibrations.look(connection)
         worker_id = uuid7()
         prefetch = Prefetch(most_messages=_PREFETCH_MULTIPLIER * settings.message_threads)
-        self._runtime = Runtime(self._services, scorer, worker_id, prefetch)
+        self._runtime = Runtime(self._services, scorer, self._calibrations, worker_id, prefetch)
         self._info = WorkerInfo(
             id=worker_id,
             host=socket.gethostname(),
             pid=os.getpid(),
             model=scorer.model.fingerprint,
-            calibration_version=scorer.calibration.version,
+            calibration_version=self._calibrations.current.default.live.version,
+            publication=self._calibrations.current.publication,
             metrics_url=serve_metrics(
                 settings, self._services.metrics.registry, setting="metrics_port"
             ),
@@ -102,17 +119,41 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
     terminate = stop
 
     def _keep_beating(self) -> None:
-        while not self._stopping.wait(self._services.settings.beat_s):
+        beat_s = self._services.settings.beat_s
+        next_beat_s = time.monotonic()
+        while not self._stopping.wait(min(beat_s, _LOOK_EVERY_S)):
             try:
-                self._beat()
+                if time.monotonic() >= next_beat_s:
+                    self._beat()
+                    next_beat_s = time.monotonic() + beat_s
+                if self._look():
+                    # At once, since whoever published waits for it.
+                    self._beat()
             except Exception as error:
                 # Whatever it is: a worker without beats is taken for dead while it works.
                 log.warning("beat_failed", error=type(error).__name__)
 
     def _beat(self) -> None:
         holding = [storable_id(request.id) for request in _reserved_requests()]
+        in_force = self._calibrations.current
+        info = replace(
+            self._info,
+            calibration_version=in_force.default.live.version,
+            publication=in_force.publication,
+        )
         with self._beat_database.begin() as connection:
-            workers.beat(connection, self._info, holding)
+            workers.beat(connection, info, holding)
+
+    def _look(self) -> bool:
+        """Take up what was published; whether that changed anything."""
+        try:
+            with self._beat_database.begin() as connection:
+                # Else a lock on the history would keep this worker from beating.
+                connection.execute(text(f"SET LOCAL statement_timeout = {_LOOK_TIMEOUT_MS}"))
+                return self._calibrations.look(connection)
+        except SQLAlchemyError as error:
+            log.warning("publications_not_read", error=type(error).__name__)
+            return False
 
 
 def _reserved_requests() -> list[Any]:

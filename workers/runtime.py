@@ -5,14 +5,11 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
 import structlog
 
 from moderation.batching import Batcher
-from moderation.demo import MODEL_CALIBRATION, MODEL_NAME
-from moderation.errors import CalibrationRefused
 from moderation.media.decode import DecoderPool, open_decoder
 from moderation.media.fetch import Fetcher
 from moderation.metrics import Metrics
@@ -23,8 +20,9 @@ from moderation.store import submissions, verdicts
 from moderation.store.submissions import Wanted
 from moderation.types import Calibration, Submission, Verdict
 from moderation.wiring import Services
-from thresholds.artifact import calibration_for, read_artifact
+from thresholds.artifact import Artifact, calibration_for
 from workers.prefetch import Prefetch
+from workers.published import Calibrations
 from workers.recovery import until_database_answers
 
 log = structlog.get_logger()
@@ -37,10 +35,13 @@ Judged = Sequence[tuple[UUID, Verdict]]
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """Model and calibration that belong together, with the decoder and engine made for them."""
+    """A model, with the decoder and engine made for it, and the calibration it started with.
+
+    That is None where only published calibrations are judged with.
+    """
 
     model: ClipModel
-    calibration: Calibration
+    calibration: Calibration | None
     decoder: DecoderPool
     engine: Engine
 
@@ -50,13 +51,13 @@ class Scorer:
         self.decoder.close()
 
 
-def open_scorer(settings: Settings, metrics: Metrics) -> Scorer:
-    """Load the model; refuses to start without a calibration made for exactly it."""
-    path = _calibration_file(settings)
-    artifact = read_artifact(path)
+def open_scorer(settings: Settings, metrics: Metrics, artifact: Artifact | None) -> Scorer:
+    """Load the model; refuses a calibration that was not made for exactly it."""
     started_s = time.perf_counter()
     model = load_model(settings.model, device=settings.device)
-    calibration = calibration_for(artifact, fingerprint=model.fingerprint, spec=model.spec)
+    calibration = None
+    if artifact is not None:
+        calibration = calibration_for(artifact, fingerprint=model.fingerprint, spec=model.spec)
 
     def count(report: BatchReport) -> None:
         metrics.batch_items.observe(max(report.images, report.captions))
@@ -78,8 +79,8 @@ def open_scorer(settings: Settings, metrics: Metrics) -> Scorer:
         max_drift=engine.choice.max_drift,
         cuts_captions=engine.choice.towers.can_cut,
         lanes=engine.lanes,
-        calibration=calibration.version,
-        threshold=calibration.threshold,
+        calibration=calibration.version if calibration else None,
+        threshold=calibration.threshold if calibration else None,
         load_s=round(time.perf_counter() - started_s, 2),
     )
     return Scorer(
@@ -90,28 +91,22 @@ def open_scorer(settings: Settings, metrics: Metrics) -> Scorer:
     )
 
 
-def _calibration_file(settings: Settings) -> Path:
-    if settings.calibration_file is not None:
-        return settings.calibration_file
-    if settings.model == MODEL_NAME:
-        return MODEL_CALIBRATION
-    raise CalibrationRefused(
-        f"The model {settings.model} has no calibration, so its scores mean nothing yet. Make one "
-        f"with `captionguard thresholds calibrate LABELS.jsonl --model {settings.model} --out "
-        "FILE.json` and set CAPTIONGUARD_CALIBRATION_FILE to it."
-    )
-
-
 class Runtime:
     """Everything the score task works with; one a process, shared by its threads."""
 
     def __init__(
-        self, services: Services, scorer: Scorer, worker_id: UUID, prefetch: Prefetch
+        self,
+        services: Services,
+        scorer: Scorer,
+        calibrations: Calibrations,
+        worker_id: UUID,
+        prefetch: Prefetch,
     ) -> None:
         settings = services.settings
         self.prefetch = prefetch
         self.services = services
         self.scorer = scorer
+        self.calibrations = calibrations
         self.worker_id = worker_id
         self.stopping = threading.Event()
         self.fetcher = Fetcher(

@@ -12,6 +12,7 @@ import structlog
 
 from moderation.errors import TemporaryFault, Unscorable
 from moderation.intake import context_of, parse_message
+from moderation.published import Published
 from moderation.queue import packed_ids
 from moderation.store import refused, submissions
 from moderation.store.submissions import Wanted
@@ -44,13 +45,15 @@ def handle_message(runtime: Runtime, document: Any, *, message_id: str) -> None:
 
 def _work_off(runtime: Runtime, claimed: Sequence[Submission]) -> None:
     """Judge leased submissions; verdicts are stored in batches while later ones are made."""
+    # A message keeps what it began with, whatever is published meanwhile.
+    published = runtime.calibrations.current
     journeys = [Journey(submission) for submission in claimed]
     prepare(runtime, journeys)
     under_way = iter(journeys)
     stored: list[tuple[list[Journey], Future[set[UUID]]]] = []
     while batch := list(islice(under_way, runtime.services.settings.max_batch_items)):
         for journey in batch:
-            _conclude(runtime, journey)
+            _conclude(runtime, journey, published)
         judged = [journey for journey in batch if journey.verdict is not None]
         _put_off(runtime, [journey for journey in batch if journey.verdict is None])
         if judged:
@@ -59,7 +62,7 @@ def _work_off(runtime: Runtime, claimed: Sequence[Submission]) -> None:
     for judged, recorded in stored:
         first = recorded.result()
         for journey in judged:
-            _tell(runtime, journey, is_first=journey.submission.id in first)
+            _tell(runtime, journey, published, is_first=journey.submission.id in first)
 
 
 def _take_in(runtime: Runtime, document: Any, message_id: str) -> list[UUID]:
@@ -88,9 +91,10 @@ def _take_in(runtime: Runtime, document: Any, message_id: str) -> list[UUID]:
     return [answer.id for answer in accepted]
 
 
-def _conclude(runtime: Runtime, journey: Journey) -> None:
+def _conclude(runtime: Runtime, journey: Journey, published: Published) -> None:
     """Wait for the cosine and set the journey's verdict, or its fault if it may pass."""
-    calibration = runtime.scorer.calibration
+    in_force = published.for_policy(journey.submission.policy)
+    calibration = in_force.decides(journey.submission.id)
     try:
         journey.verdict = decide(journey.scored.result(), calibration)
     except Unscorable as error:
@@ -141,7 +145,7 @@ def _put_off(runtime: Runtime, journeys: Sequence[Journey]) -> None:
             )
 
 
-def _tell(runtime: Runtime, journey: Journey, *, is_first: bool) -> None:
+def _tell(runtime: Runtime, journey: Journey, published: Published, *, is_first: bool) -> None:
     """Count a stored verdict and write the submission's one log line."""
     verdict, submission = journey.verdict, journey.submission
     if verdict is None or not is_first:
@@ -150,6 +154,8 @@ def _tell(runtime: Runtime, journey: Journey, *, is_first: bool) -> None:
     metrics.verdicts.labels(verdict.outcome.value, verdict.reason or "").inc()
     if verdict.score is not None:
         metrics.match_scores.observe(verdict.score)
+    if verdict.cosine is not None:
+        runtime.calibrations.compare(published.for_policy(submission.policy), verdict.cosine)
     log.info(
         "submission",
         id=str(submission.id),

@@ -13,32 +13,36 @@ from moderation.store.tables import workers
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """Who a worker is and what it runs."""
+    """Who a worker is, what it runs, and the last publication that it acts on."""
 
     id: UUID
     host: str
     pid: int
     model: str
     calibration_version: str
+    publication: int | None
     metrics_url: str | None
 
 
 def beat(connection: Connection, worker: WorkerInfo, holding: Sequence[str]) -> None:
     """Say that this worker lives and which messages it has taken and not finished."""
+    changing = {
+        "calibration_version": worker.calibration_version,
+        "publication": worker.publication,
+        "holding": list(holding),
+    }
     values = {
         "id": worker.id,
         "host": worker.host,
         "pid": worker.pid,
         "model": worker.model,
-        "calibration_version": worker.calibration_version,
         "metrics_url": worker.metrics_url,
-        "holding": list(holding),
     }
     connection.execute(
         insert(workers)
-        .values(values)
+        .values(values | changing)
         .on_conflict_do_update(
-            index_elements=[workers.c.id], set_={"beat_at": func.now(), "holding": list(holding)}
+            index_elements=[workers.c.id], set_={"beat_at": func.now()} | changing
         )
     )
 
@@ -56,7 +60,15 @@ def living(connection: Connection, *, lease_s: float) -> list[WorkerInfo]:
         .order_by(workers.c.started_at)
     )
     return [
-        WorkerInfo(row.id, row.host, row.pid, row.model, row.calibration_version, row.metrics_url)
+        WorkerInfo(
+            id=row.id,
+            host=row.host,
+            pid=row.pid,
+            model=row.model,
+            calibration_version=row.calibration_version,
+            publication=row.publication,
+            metrics_url=row.metrics_url,
+        )
         for row in rows
     ]
 

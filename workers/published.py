@@ -1,0 +1,127 @@
+"""What a worker judges with: the calibration it was started with, and what is published since."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from moderation.demo import MODEL_CALIBRATION, MODEL_NAME
+from moderation.errors import CalibrationRefused
+from moderation.metrics import Metrics
+from moderation.published import InForce, Publication, Published, Refusal, published
+from moderation.scoring.model import ClipModel
+from moderation.settings import Settings
+from moderation.store import calibrations
+from moderation.types import Calibration, PairScore
+from moderation.verdict import decide
+from thresholds.artifact import Artifact, calibration_for, parse_artifact, read_artifact
+
+log = structlog.get_logger()
+
+
+def started_with(settings: Settings) -> Artifact | None:
+    """The calibration that is set or, for the bundled model, bundled; None if there is none."""
+    if settings.calibration_file is not None:
+        return read_artifact(settings.calibration_file)
+    return read_artifact(MODEL_CALIBRATION) if settings.model == MODEL_NAME else None
+
+
+def no_calibration(settings: Settings) -> CalibrationRefused:
+    """Says how to come by one."""
+    return CalibrationRefused(
+        f"The model {settings.model} has no calibration, so its scores mean nothing yet. Make one "
+        f"with `captionguard thresholds calibrate LABELS.jsonl --model {settings.model} --out "
+        "FILE.json`, and set CAPTIONGUARD_CALIBRATION_FILE to it or publish it."
+    )
+
+
+class Calibrations:
+    """What holds now, as one value: threads read it while another thread replaces it."""
+
+    def __init__(self, model: ClipModel, base: Calibration | None, metrics: Metrics) -> None:
+        self._model = model
+        self._base = base
+        self._metrics = metrics
+        self._current: Published | None = None
+        self._seen: int | None = None
+        self._told: frozenset[int] = frozenset()
+
+    @property
+    def current(self) -> Published:
+        """What to judge with; there is something as soon as `look` has returned once."""
+        if self._current is None:
+            raise RuntimeError("nobody has looked yet")
+        return self._current
+
+    def look(self, connection: Connection) -> bool:
+        """Take up what was published since the last look; whether there was anything.
+
+        What cannot be acted on is told in the log and in a metric, and changes nothing else.
+        Raises `CalibrationRefused` where there has never been anything to judge with.
+        """
+        newest = calibrations.newest_id(connection)
+        if self._current is not None and newest == self._seen:
+            return False
+        history = calibrations.history(connection)
+        try:
+            now, refusals = published(history, lambda v: self._load(connection, v), self._base)
+        except CalibrationRefused as error:
+            if self._current is None:
+                raise
+            # Another database than before, such as an older copy.
+            log.error("publications_gone", why=str(error))
+            now, refusals = self._current, []
+        self._tell(now, refusals)
+        self._current = now
+        self._seen = history[0].id if history else None
+        return True
+
+    def compare(self, in_force: InForce, cosine: float) -> None:
+        """Count what live calibration and candidate say of a scored submission."""
+        if in_force.candidate is None:
+            return
+        pair = PairScore(cosine)
+        live, candidate = (
+            decide(pair, calibration).outcome.value
+            for calibration in (in_force.live, in_force.candidate)
+        )
+        self._metrics.shadow_verdicts.labels(
+            in_force.policy, in_force.candidate.version, live, candidate
+        ).inc()
+
+    def _load(self, connection: Connection, version: str) -> Calibration:
+        stored = calibrations.stored(connection, [version])[version]
+        artifact = parse_artifact(stored.artifact, name=version)
+        calibration = calibration_for(
+            artifact, fingerprint=self._model.fingerprint, spec=self._model.spec
+        )
+        # A later release may hash the same artifact to another version.
+        return replace(calibration, version=version)
+
+    def _tell(self, now: Published, refusals: Sequence[Refusal]) -> None:
+        for refusal in refusals:
+            if refusal.publication.id not in self._told:
+                log.error("publication_refused", why=refusal.why, **_fields(refusal.publication))
+        self._told = frozenset(refusal.publication.id for refusal in refusals)
+        self._metrics.refused_publications.set(len(refusals))
+        before = self._current.entries if self._current else ()
+        for entry in now.entries:
+            if entry not in before:
+                log.info("publication_taken_up", why=entry.why, **_fields(entry))
+        for in_force in (now.default, *now.own.values()):
+            if in_force.candidate is not None:
+                self._metrics.expect_shadow(in_force.policy, in_force.candidate.version)
+
+
+def _fields(entry: Publication) -> dict[str, Any]:
+    return {
+        "publication": entry.id,
+        "policy": entry.policy,
+        "action": entry.action.value,
+        "live": entry.state.live_version,
+        "candidate": entry.state.candidate_version,
+        "share": entry.state.candidate_share,
+        "who": entry.who,
+    }
