@@ -51,7 +51,7 @@ _AVIF_BRANDS = (b"avif", b"avis")
 
 
 class Picture(NamedTuple):
-    """A framed picture: mode RGB, as large as the framing says."""
+    """A picture in mode RGB; a framed one is as large as the framing says."""
 
     image: Image.Image
     first_frame_only: bool
@@ -103,6 +103,17 @@ def _read(data: bytes, framing: "Framing", max_pixels: int) -> Picture:
         animated = _is_animated(image)
     framed = _to_srgb(frame(flat, framing, full), profile)
     return Picture(pad(framed, framing), animated)
+
+
+def as_seen(image: Image.Image) -> Picture:
+    """Decode an opened image's first frame as people see it: upright, on white, in sRGB, whole.
+
+    Raises whatever Pillow does on a damaged file.
+    """
+    image.load()
+    profile = image.info.get("icc_profile")
+    picture = _to_srgb(_flatten(_upright(image)), profile)
+    return Picture(picture, _is_animated(image))
 
 
 def _upright(image: Image.Image) -> Image.Image:
