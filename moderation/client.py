@@ -97,12 +97,12 @@ def _to_post(document: dict[str, Any], folder: Path, settings: Settings) -> Post
     if image.startswith(("http://", "https://")):
         fields["image_url"] = image
     else:
-        fields["image_base64"] = base64.b64encode(_read_image(folder / image, settings))
+        fields["image_base64"] = base64.b64encode(read_image(folder / image, settings))
     context = context_of(settings)
     return Post(Path(image).name, SubmissionIn.model_validate(fields, context=context), label)
 
 
-def _read_image(path: Path, settings: Settings) -> bytes:
+def read_image(path: Path, settings: Settings) -> bytes:
     try:
         size = path.stat().st_size
         if not 0 < size <= settings.max_image_bytes:

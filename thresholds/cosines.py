@@ -42,9 +42,9 @@ def read_cosines(path: Path, text: str) -> CosineFile:
     has = {name for name in _KNOWN if name in rows[0][1]}
     for line, row in rows:
         if missing := sorted(name for name in has if name not in row):
-            raise _wrong(path, line, f"has no {missing[0]}, but the first line has one")
+            raise wrong_line(path, line, f"has no {missing[0]}, but the first line has one")
         if more := sorted(name for name in row if name not in has):
-            raise _wrong(path, line, f"has a {more[0]}, but the first line has none")
+            raise wrong_line(path, line, f"has a {more[0]}, but the first line has none")
 
     def column(name: str) -> list[Any]:
         return [row[name] for _, row in rows]
@@ -63,6 +63,11 @@ def read_cosines(path: Path, text: str) -> CosineFile:
         captions=tuple(column("caption")) if "caption" in has else (),
         images=tuple(column("image")) if "image" in has else (),
     )
+
+
+def wrong_line(path: Path, line: int, problem: str) -> InputRefused:
+    """The error for a line that makes a file unusable."""
+    return InputRefused(f"{path}: line {line}: {problem}; nothing was done")
 
 
 def is_json(text: str) -> bool:
@@ -105,7 +110,7 @@ def read_kind(value: object) -> str:
 def _checked(row: Row, path: Path, line: int) -> tuple[int, Row]:
     for name in _NEEDED:
         if name not in row:
-            raise _wrong(path, line, f"has no {name}")
+            raise wrong_line(path, line, f"has no {name}")
     read: dict[str, Callable[[object], Any]] = {
         "cosine": _cosine,
         "label": read_label,
@@ -118,28 +123,25 @@ def _checked(row: Row, path: Path, line: int) -> tuple[int, Row]:
     try:
         return line, {name: read[name](row[name]) for name in _KNOWN if name in row}
     except ValueError as error:
-        raise _wrong(path, line, str(error)) from error
+        raise wrong_line(path, line, str(error)) from error
 
 
 def _rows(path: Path, text: str) -> Iterator[tuple[int, Row]]:
-    return _json_rows(path, text) if is_json(text) else _csv_rows(path, text)
+    return read_objects(path, text) if is_json(text) else _csv_rows(path, text)
 
 
-def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Row]]:
+def read_objects(path: Path, text: str) -> Iterator[tuple[int, Row]]:
+    """Lines with their numbers, each a JSON object. Raises `InputRefused`."""
     for line, row in enumerate(text.split("\n"), 1):
-        if row.strip():
-            yield line, read_object(path, line, row)
-
-
-def read_object(path: Path, line: int, text: str) -> Row:
-    """The JSON object of one line. Raises `InputRefused`."""
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _wrong(path, line, f"is no JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise _wrong(path, line, "is no JSON object")
-    return document
+        if not row.strip():
+            continue
+        try:
+            document = json.loads(row)
+        except (ValueError, RecursionError) as error:
+            raise wrong_line(path, line, f"is no JSON: {error}") from error
+        if not isinstance(document, dict):
+            raise wrong_line(path, line, "is no JSON object")
+        yield line, document
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Row]]:
@@ -154,11 +156,11 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Row]]:
                 continue
             if len(fields) != len(header):
                 problem = f"has {len(fields)} fields, the header has {len(header)}"
-                raise _wrong(path, reader.line_num, problem)
+                raise wrong_line(path, reader.line_num, problem)
             row = dict(zip(header, (field.strip() for field in fields), strict=True))
             yield reader.line_num, row
     except csv.Error as error:
-        raise _wrong(path, reader.line_num, f"is no CSV: {error}") from error
+        raise wrong_line(path, reader.line_num, f"is no CSV: {error}") from error
 
 
 def _header(path: Path, fields: list[str]) -> list[str]:
@@ -195,7 +197,3 @@ def _image(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         raise ValueError(f"image must be a name, is {value!r}")
     return str(value)
-
-
-def _wrong(path: Path, line: int, problem: str) -> InputRefused:
-    return InputRefused(f"{path}: line {line} {problem}; nothing was done")

@@ -1,15 +1,27 @@
 """One reader for all label sources: pairs to score, files of cosines, moderators' decisions."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from moderation.console import progress
 from moderation.errors import InputRefused
 from moderation.settings import Settings
 from thresholds.cosines import is_json, read_cosines
+from thresholds.decisions import read_decisions
 from thresholds.labels import Labels
-from thresholds.models import Model, NamedModel
+from thresholds.models import Model, NamedModel, load_identity
+from thresholds.pairs import Pair, read_pairs, shuffled
+from thresholds.splits import check_splits
+
+if TYPE_CHECKING:
+    from thresholds.scoring import ScoredPair
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +60,12 @@ def read_source(
     if (file is None) is not from_decisions:
         raise InputRefused("give either a file of labels or --from-decisions")
     if file is None:
-        raise InputRefused("labels from decisions are not there yet")
+        if cold_start:
+            raise InputRefused("--cold-start is for pairs without labels, decisions are labels")
+        decided = read_decisions(settings, model=model, since=since)
+        return Source(decided.labels, decided.model, decided.captions, decided.images)
+    if since is not None:
+        raise InputRefused("--since is for decisions; a file is read as a whole")
     text = _text_of(file)
     if not text.strip():
         raise InputRefused(f"{file} is empty; nothing was done")
@@ -56,24 +73,76 @@ def read_source(
         if cold_start:
             raise InputRefused("--cold-start needs pairs of image and caption, not cosines")
         return _cosines(file, text, settings, model)
-    raise InputRefused("pairs are not there yet")
+    pairs = read_pairs(file, text, need_labels=not cold_start)
+    shuffle = partial(shuffled, seed=seed) if cold_start else None
+    return _pairs(file, pairs, settings, model or settings.model, shuffle=shuffle, quiet=quiet)
 
 
 def _cosines(file: Path, text: str, settings: Settings, model: str | None) -> Source:
     told = read_cosines(file, text)
     return Source(
         told.labels,
-        None if model is None else _identity(model, settings),
+        None if model is None else load_identity(model, settings),
         told.captions,
         tuple(_reference(file.parent, image) for image in told.images),
     )
 
 
-def _identity(spec: str, settings: Settings) -> NamedModel:
+def _pairs(
+    file: Path,
+    pairs: Sequence[Pair],
+    settings: Settings,
+    model: str,
+    *,
+    shuffle: Callable[[Sequence[Pair]], list[Pair]] | None,
+    quiet: bool,
+) -> Source:
+    """Score pairs and, with `shuffle`, those that it makes of the ones that have a score."""
     from moderation.scoring.model import load_model
+    from thresholds.scoring import PairScorer, RefusedPair, ScoredPair
 
-    loaded = load_model(spec, device=settings.device)
-    return NamedModel(loaded.spec, loaded.weights_sha256, loaded.preprocessing_sha256)
+    clip = load_model(model, device=settings.device)
+    scored: list[ScoredPair] = []
+    refused: list[str] = []
+    with PairScorer(clip, settings, file) as scorer, progress(quiet) as bar:
+        scoring = bar.add_task("pairs scored", total=(2 if shuffle else 1) * len(pairs))
+
+        def score(some: Sequence[Pair]) -> None:
+            for result in scorer.score(some):
+                if isinstance(result, RefusedPair):
+                    refused.append(f"line {result.pair.line}: {result.problem}")
+                else:
+                    scored.append(result)
+                bar.advance(scoring)
+
+        score(pairs)
+        if shuffle:
+            read = [replace(result.pair, sha256=result.sha256) for result in scored]
+            score(shuffle(read) if read else [])
+    if not scored:
+        raise InputRefused(f"{file}: no line could be scored; {refused[0]}")
+    labels = _labels_of(scored)
+    images = tuple(result.pair.image for result in scored)
+    check_splits(labels, names=images)
+    return Source(
+        labels,
+        NamedModel(clip.spec, clip.weights_sha256, clip.preprocessing_sha256),
+        tuple(result.pair.caption for result in scored),
+        images,
+        tuple(refused),
+    )
+
+
+def _labels_of(scored: "Sequence[ScoredPair]") -> Labels:
+    pairs = [result.pair for result in scored]
+    return Labels.of(
+        np.array([result.cosine for result in scored], dtype=np.float64),
+        np.array([pair.is_match for pair in pairs], dtype=np.bool_),
+        images=np.array([result.sha256 for result in scored], dtype=np.str_),
+        weights=np.array([pair.weight for pair in pairs], dtype=np.float64),
+        kinds=np.array([pair.kind for pair in pairs], dtype=np.str_),
+        splits=np.array([pair.split for pair in pairs], dtype=np.str_),
+    )
 
 
 def _has_cosines(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Sequence
 from enum import StrEnum
 
 import numpy as np
@@ -73,17 +74,22 @@ def check_classes(labels: Labels) -> None:
             )
 
 
-def check_splits(labels: Labels) -> None:
-    """Raise `InputRefused` where the labels put one image into two splits, by its name."""
+def check_splits(labels: Labels, *, names: Sequence[str] | None = None) -> None:
+    """Raise `InputRefused` where the labels put one image into two splits.
+
+    `names`, one a pair, are what people call the images; else they are called as in `labels`.
+    """
     images, pair_of = np.unique(labels.images, return_inverse=True)
     first = np.full(len(images), UNSPLIT, dtype=labels.splits.dtype)
     first[pair_of] = labels.splits
     straddling = np.unique(pair_of[labels.splits != first[pair_of]])
-    if len(straddling):
-        name = str(images[straddling[0]])
-        splits = ", ".join(np.unique(labels.splits[pair_of == straddling[0]]).tolist())
-        raise InputRefused(
-            f"duplicate images across splits: the image {name} is in {splits}"
-            + (f", and {len(straddling) - 1} more are in two" if len(straddling) > 1 else "")
-            + ". Give all pairs of an image the same split; nothing was done"
-        )
+    if not len(straddling):
+        return
+    rows = np.flatnonzero(pair_of == straddling[0])
+    name = names[rows[0]] if names else labels.images[rows[0]]
+    splits = " and ".join(np.unique(labels.splits[rows]).tolist())
+    others = f", and {len(straddling) - 1} more are in two" if len(straddling) > 1 else ""
+    raise InputRefused(
+        f"duplicate images across splits: the image {name} is in {splits}{others}. Give all pairs "
+        "of an image the same split; nothing was done"
+    )

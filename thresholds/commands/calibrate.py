@@ -1,19 +1,45 @@
 """`captionguard thresholds calibrate`."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from moderation.console import people, progress
+from moderation.console import people, print_document
 from moderation.settings import load_settings
+from thresholds.commands.labels import (
+    FromDecisions,
+    LabelsFile,
+    ModelName,
+    Since,
+    end_with_refused,
+    read_labels,
+)
+
+if TYPE_CHECKING:
+    from thresholds.artifact import Artifact
+
+
+class MethodName(StrEnum):
+    """The curves that can be fitted."""
+
+    PLATT = "platt"
+    BETA = "beta"
+    ISOTONIC = "isotonic"
 
 
 def calibrate(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="JSON lines of pairs.")],
     out: Annotated[Path, typer.Option(help="Where the calibration goes.")],
-    model: Annotated[str | None, typer.Option(help="The model; the set one if not given.")] = None,
+    file: LabelsFile = None,
+    from_decisions: FromDecisions = False,
+    since: Since = None,
+    method: Annotated[
+        MethodName,
+        typer.Option(help="Beta may bend at its ends; isotonic needs 1,000 labels of a class."),
+    ] = MethodName.PLATT,
+    model: ModelName = None,
     cold_start: Annotated[
         bool, typer.Option("--cold-start", help="Pairs have no labels: shuffle captions instead.")
     ] = False,
@@ -25,41 +51,87 @@ def calibrate(
 ) -> None:
     """Learn what a model's cosines mean.
 
-    Fits, on labelled pairs, the match score that a cosine of this model stands for.
-    Each line is {"image": PATH_OR_URL, "caption": TEXT, "label": "match" or "mismatch"}.
-    """
-    from moderation.scoring.model import load_model
-    from thresholds.artifact import write_artifact
-    from thresholds.calibrate import calibrate as fit
-    from thresholds.pairs import read_pairs, score_pairs, shuffled
+    Fits, on labelled pairs, the match score that a cosine of this model stands for: one half
+    where it is as likely of a match as of a mismatch. What FILE is, its content says:
 
-    settings = load_settings()
-    pairs = read_pairs(file, settings, need_labels=not cold_start)
-    if cold_start:
-        pairs = shuffled(pairs, seed=seed)
-    clip = load_model(model or settings.model, device=settings.device)
-    with progress(quiet=as_json) as bar:
-        scoring = bar.add_task("pairs scored", total=len(pairs))
-        labels = score_pairs(pairs, clip, settings, on_scored=lambda: bar.advance(scoring))
-    artifact = fit(labels, clip, threshold=threshold, cold_start=cold_start, seed=seed)
-    write_artifact(artifact, out)
+    JSON lines of pairs, {"image": PATH_OR_URL, "caption": TEXT, "label": "match" or
+    "mismatch"}, which the model scores. Cosines are kept beside the file, so that a run that
+    is stopped goes on where it was.
+
+    CSV with a header, or JSON lines, of cosine and label. No model is needed, but without
+    --model the calibration names none, and workers refuse it.
+
+    Both may have "kind", "weight" (1/p of a pair drawn with probability p) and "split" (fit,
+    choose or report; by the image's name if not given), cosines also "image".
+    """
+    from thresholds.artifact import Artifact
+    from thresholds.calibrate import calibrate as fit
+    from thresholds.calibrate import check_threshold
+    from thresholds.models import UNNAMED
+    from thresholds.report.writing import open_whole
+
+    check_threshold(threshold)
+    with open_whole(out) as whole:
+        source = read_labels(
+            file,
+            load_settings(),
+            model=model,
+            from_decisions=from_decisions,
+            since=since,
+            cold_start=cold_start,
+            seed=seed,
+            quiet=as_json,
+        )
+        artifact: Artifact = fit(
+            source.labels,
+            source.model or UNNAMED,
+            method=method.value,
+            threshold=threshold,
+            cold_start=cold_start,
+            seed=seed,
+        )
+        whole.write(f"{artifact.model_dump_json(indent=2)}\n")
     if as_json:
-        print(artifact.model_dump_json())  # noqa: T201 - what --json is for
-        return
+        print_document(artifact.model_dump(mode="json"))
+    else:
+        _say(artifact, out, is_named=source.model is not None)
+    end_with_refused(source)
+
+
+def _say(artifact: "Artifact", out: Path, *, is_named: bool) -> None:
     report = artifact.report
     people.print(f"{artifact.version} for {artifact.model} ({artifact.fingerprint})")
-    people.print(f"  score = sigmoid({artifact.a:.3f} * cosine {artifact.b:+.3f})")
+    people.print(f"  score = {_formula(artifact)}")
     people.print(f"  fitted on {artifact.matches} matches and {artifact.mismatches} mismatches;")
     people.print(f"  on {report.n} held-out pairs:")
     people.print(f"  expected calibration error {report.expected_calibration_error:.3f}")
     for name, interval in (
         ("AUC", report.auc),
-        (f"recall below {threshold}", report.recall),
+        (f"recall below {artifact.threshold}", report.recall),
         ("matches flagged", report.false_positive_rate),
     ):
         people.print(
             f"  {name} {interval.point:.3f} ({interval.lower:.3f} to {interval.upper:.3f})"
         )
-    if cold_start:
+    if artifact.cold_start:
         people.print("  Made without labels: replace it once moderators have decided on some.")
-    people.print(Text(f"Written to {out}. Use it with CAPTIONGUARD_CALIBRATION_FILE={out}"))
+    if is_named:
+        people.print(Text(f"Written to {out}. Use it with CAPTIONGUARD_CALIBRATION_FILE={out}"))
+    else:
+        people.print(
+            Text(
+                f"Written to {out}. It names no model, so workers and publish refuse it: make it "
+                "again with --model NAME, the model that the cosines are of."
+            )
+        )
+
+
+def _formula(artifact: "Artifact") -> str:
+    if artifact.method == "isotonic":
+        return f"straight lines between {len(artifact.knots)} knots"
+    if artifact.method == "platt":
+        return f"sigmoid({artifact.a:.3f} * cosine {artifact.b:+.3f})"
+    return (
+        "sigmoid(a ln p - b ln(1 - p) + c), p = (1 + cosine) / 2,\n"
+        f"  a = {artifact.a:.3f}, b = {artifact.b:.3f}, c = {artifact.c:.3f}"
+    )

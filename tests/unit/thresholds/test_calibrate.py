@@ -128,7 +128,7 @@ def test_an_image_in_two_splits_is_refused() -> None:
     """What was fitted on cannot be reported on: the image is named."""
     labels = _labels()
     splits = np.where(np.arange(400) % 2, "fit", "report")
-    with pytest.raises(InputRefused, match="across splits: the image 0 is in fit, report, and 199"):
+    with pytest.raises(InputRefused, match="across splits: the image 0 is in fit and report, and 199"):
         calibrate(replace(labels, splits=splits), MODEL)
 
 

@@ -1,0 +1,157 @@
+"""Review cases and what moderators decide on them. Decisions are only ever added."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+from sqlalchemy.dialects.postgresql import insert
+from uuid_utils.compat import uuid7
+
+from moderation.store.tables import cases, decisions
+
+
+class Route(StrEnum):
+    """Why a moderator is to look at a submission."""
+
+    FLAGGED = "flagged"
+    UNSCORABLE = "unscorable"
+    AUDIT = "audit"
+    GOLDEN = "golden"
+    APPEAL = "appeal"
+
+
+class Answer(StrEnum):
+    """What a moderator says of a pair."""
+
+    MISMATCH = "mismatch"
+    MATCH = "match"
+    UNSURE = "unsure"
+    ESCALATE = "escalate"
+
+
+@dataclass(frozen=True, slots=True)
+class NewCase:
+    """A submission for review, and the probability with which one like it becomes a case."""
+
+    submission_id: UUID
+    route: Route
+    inclusion_probability: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewDecision:
+    """An answer of a moderator to a case; `reason` is of the policy's list."""
+
+    case_id: UUID
+    answer: Answer
+    decided_by: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedPair:
+    """A scored submission that moderators called a match or a mismatch.
+
+    `image` is the blob store's key or a URL.
+    """
+
+    cosine: float
+    is_match: bool
+    inclusion_probability: float
+    image: str
+    caption: str
+
+
+def add_cases(connection: Connection, items: Sequence[NewCase]) -> list[UUID]:
+    """Open cases; their ids, in order."""
+    ids = [uuid7() for _ in items]
+    rows = [
+        {
+            "id": id_,
+            "submission_id": item.submission_id,
+            "route": item.route.value,
+            "inclusion_probability": item.inclusion_probability,
+        }
+        for id_, item in zip(ids, items, strict=True)
+    ]
+    if rows:
+        connection.execute(insert(cases), rows)
+    return ids
+
+
+def add_decisions(connection: Connection, items: Sequence[NewDecision]) -> list[UUID]:
+    """Store decisions; their ids, in order. A later one on the same case overrules."""
+    ids = [uuid7() for _ in items]
+    rows = [
+        {
+            "id": id_,
+            "case_id": item.case_id,
+            "answer": item.answer.value,
+            "decided_by": item.decided_by,
+            "reason": item.reason,
+        }
+        for id_, item in zip(ids, items, strict=True)
+    ]
+    if rows:
+        connection.execute(insert(decisions), rows)
+    return ids
+
+
+# Only flagged and audit cases were drawn with a known probability. An appeal overrules what was
+# decided on them, but brings no submission of its own: nobody knows how likely it was.
+_LABELLED = text(
+    """
+    WITH drawn AS (
+        SELECT submission_id, max(inclusion_probability) AS inclusion_probability
+        FROM cases WHERE route IN ('flagged', 'audit')
+        GROUP BY submission_id
+    ), last AS (
+        SELECT DISTINCT ON (cases.submission_id)
+            cases.submission_id, decisions.answer, decisions.created_at
+        FROM cases JOIN decisions ON decisions.case_id = cases.id
+        WHERE cases.route IN ('flagged', 'audit', 'appeal')
+        ORDER BY cases.submission_id, decisions.created_at DESC, decisions.id DESC
+    )
+    SELECT verdicts.cosine, last.answer = 'match' AS is_match, drawn.inclusion_probability,
+           coalesce(submissions.image_blob, submissions.image_url) AS image, submissions.caption
+    FROM last
+    JOIN drawn USING (submission_id)
+    JOIN verdicts USING (submission_id)
+    JOIN submissions ON submissions.id = last.submission_id
+    WHERE last.answer IN ('match', 'mismatch')
+        AND verdicts.cosine IS NOT NULL AND verdicts.model = :model
+        AND last.created_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
+    ORDER BY last.submission_id
+    """
+)
+
+_MODELS = text(
+    """
+    SELECT verdicts.model, count(DISTINCT verdicts.submission_id) AS pairs
+    FROM decisions
+    JOIN cases ON cases.id = decisions.case_id
+    JOIN verdicts ON verdicts.submission_id = cases.submission_id
+    WHERE cases.route IN ('flagged', 'audit') AND verdicts.cosine IS NOT NULL
+    GROUP BY verdicts.model ORDER BY 2 DESC, 1
+    """
+)
+
+
+def labelled(
+    connection: Connection, *, model: str, since: datetime | None = None
+) -> list[DecidedPair]:
+    """The last decision on each submission that was flagged or audited, if it is clear.
+
+    Only of verdicts by `model`, a fingerprint, and decided at or after `since`. Golden cases do
+    not count, nor what was last called unsure or escalated.
+    """
+    rows = connection.execute(_LABELLED, {"model": model, "since": since})
+    return [DecidedPair(*row) for row in rows]
+
+
+def models_decided_on(connection: Connection) -> dict[str, int]:
+    """How many decided submissions there are of each model, the most first."""
+    return {row.model: row.pairs for row in connection.execute(_MODELS)}
