@@ -1,0 +1,130 @@
+"""Verdicts of the past, stored as a worker stores them, and what moderators said of them."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from sqlalchemy import Connection
+from uuid_utils.compat import uuid7
+
+from moderation.store.tables import cases, decisions, submissions, verdicts
+from thresholds.artifact import Artifact, Interval, Reference, Report
+
+NOW = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A review case and its decisions, in the order of time; a later case is decided later."""
+
+    route: str
+    probability: float
+    answers: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Past:
+    """One verdict of the past; without a cosine it is unscorable."""
+
+    cosine: float | None
+    outcome: str
+    model: str
+    age: dt.timedelta = dt.timedelta(hours=1)
+    policy: str = "default"
+    version: str = "c-000000000001"
+    notes: Sequence[str] = ()
+    cases: Sequence[Case] = field(default=())
+
+
+def store(connection: Connection, past: Sequence[Past], *, now: dt.datetime = NOW) -> None:
+    """Insert submissions, verdicts, cases and decisions."""
+    rows: dict[str, list[dict[str, object]]] = {"s": [], "v": [], "c": [], "d": []}
+    for one in past:
+        id_ = uuid7()
+        at = now - one.age
+        rows["s"].append(
+            {
+                "id": id_,
+                "platform": "acme",
+                "policy": one.policy,
+                "caption": "a ball",
+                "image_blob": "0" * 64,
+                "message_id": "m",
+                "created_at": at,
+                "done_at": at,
+            }
+        )
+        rows["v"].append(
+            {
+                "submission_id": id_,
+                "outcome": one.outcome,
+                "reason": None if one.outcome != "unscorable" else "image_not_found",
+                "cosine": one.cosine,
+                "score": None if one.outcome == "unscorable" else 0.5,
+                "threshold": 0.35,
+                "calibration_version": one.version,
+                "model": one.model,
+                "notes": list(one.notes),
+                "created_at": at,
+            }
+        )
+        seconds = 0
+        for case in one.cases:
+            case_id = uuid7()
+            rows["c"].append(
+                {
+                    "id": case_id,
+                    "submission_id": id_,
+                    "route": case.route,
+                    "inclusion_probability": case.probability,
+                }
+            )
+            for answer in case.answers:
+                seconds += 1
+                rows["d"].append(
+                    {
+                        "id": uuid7(),
+                        "case_id": case_id,
+                        "answer": answer,
+                        "decided_by": "anna",
+                        "created_at": at + dt.timedelta(seconds=seconds),
+                    }
+                )
+    for table, name in ((submissions, "s"), (verdicts, "v"), (cases, "c"), (decisions, "d")):
+        if rows[name]:
+            connection.execute(table.insert(), rows[name])
+
+
+def an_artifact(*, threshold: float = 0.35, weights: str = "0", labels: int = 4000) -> Artifact:
+    """A calibration of matches around 0.36 and mismatches around 0.08; even odds at 0.21."""
+    whole = Interval(point=0.9, lower=0.8, upper=0.95)
+    at = np.linspace(0, 1, 101)
+    matched, mismatched = (
+        tuple(np.quantile(np.random.default_rng(0).normal(*where, labels), at).tolist())
+        for where in ((0.36, 0.03), (0.08, 0.07))
+    )
+    return Artifact(
+        model="a model",
+        weights_sha256=weights * 64,
+        preprocessing_sha256="1" * 64,
+        a=60.0,
+        b=-12.6,
+        threshold=threshold,
+        cold_start=False,
+        matches=labels,
+        mismatches=labels,
+        data_sha256="2" * 64,
+        report=Report(
+            n=600,
+            expected_calibration_error=0.01,
+            brier_score=0.02,
+            log_loss=0.1,
+            auc=whole,
+            recall=whole,
+            false_positive_rate=whole,
+        ),
+        reference=Reference(match_quantiles=matched, mismatch_quantiles=mismatched),
+        versions={},
+        created_at=NOW,
+    )
