@@ -11,24 +11,17 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-@dataclass(slots=True)
-class _Staged(Generic[T, R]):
-    item: T
-    future: "Future[R]" = field(default_factory=Future)
-
-
-class Batcher(Generic[T, R]):
+class Stage(Generic[T]):
     """Hands items from many threads to `process`, as many at once as have been staged.
 
     `process` runs on `threads` threads, none of which is idle while something is staged:
     a batch is a fair share of what arrived while the ones before were running, at most
-    `max_items`. It returns one result an item, in order. An exception of it reaches all
-    of its batch.
+    `max_items`. It must not raise.
     """
 
     def __init__(
         self,
-        process: Callable[[Sequence[T]], Sequence[R]],
+        process: Callable[[list[T]], object],
         *,
         max_items: int,
         name: str,
@@ -38,7 +31,7 @@ class Batcher(Generic[T, R]):
         self._process = process
         self._max_items = max_items
         self._max_staged = max_staged or 4 * max_items * threads
-        self._staged: deque[_Staged[T, R]] = deque()
+        self._staged: deque[T] = deque()
         lock = threading.Lock()
         self._changed = threading.Condition(lock)
         self._room = threading.Condition(lock)
@@ -50,20 +43,23 @@ class Batcher(Generic[T, R]):
         for thread in self._threads:
             thread.start()
 
-    def submit(self, item: T) -> "Future[R]":
-        """Stage one item; blocks while too many are staged, which bounds the memory.
+    def submit(self, items: Sequence[T]) -> None:
+        """Stage items, in order; blocks while too many are staged, which bounds the memory.
 
-        Raises `RuntimeError` once the batcher is closed.
+        Raises `RuntimeError` once closed, also where some of them are staged by then and will
+        be processed.
         """
-        staged: _Staged[T, R] = _Staged(item)
-        with self._room:
-            while len(self._staged) >= self._max_staged and not self._closed:
-                self._room.wait()
-            if self._closed:
-                raise RuntimeError("the batcher is closed")
-            self._staged.append(staged)
-            self._changed.notify()
-        return staged.future
+        taken = 0
+        while taken < len(items):
+            with self._room:
+                while len(self._staged) >= self._max_staged and not self._closed:
+                    self._room.wait()
+                if self._closed:
+                    raise RuntimeError("the batcher is closed")
+                some = items[taken : taken + self._max_staged - len(self._staged)]
+                self._staged.extend(some)
+                taken += len(some)
+                self._changed.notify(len(some))
 
     def close(self) -> None:
         """Finish what is staged, then stop the threads."""
@@ -76,12 +72,11 @@ class Batcher(Generic[T, R]):
 
     def _run(self) -> None:
         while batch := self._take():
-            # From here on none can be cancelled: setting a cancelled future is an error.
-            self._settle([s for s in batch if s.future.set_running_or_notify_cancel()])
+            self._process(batch)
             # Else an idle thread would keep the last batch in memory.
             del batch
 
-    def _take(self) -> list[_Staged[T, R]]:
+    def _take(self) -> list[T]:
         """The next batch; empty once closed and nothing is left."""
         with self._changed:
             while not self._staged and not self._closed:
@@ -92,7 +87,49 @@ class Batcher(Generic[T, R]):
             self._room.notify(len(batch))
             return batch
 
+
+@dataclass(slots=True)
+class _Staged(Generic[T, R]):
+    item: T
+    future: "Future[R]" = field(default_factory=Future)
+
+
+class Batcher(Generic[T, R]):
+    """A `Stage` whose items have results: `process` returns one an item, in order.
+
+    An exception of it reaches all of its batch.
+    """
+
+    def __init__(
+        self,
+        process: Callable[[Sequence[T]], Sequence[R]],
+        *,
+        max_items: int,
+        name: str,
+        threads: int = 1,
+        max_staged: int | None = None,
+    ) -> None:
+        self._process = process
+        self._stage: Stage[_Staged[T, R]] = Stage(
+            self._settle, max_items=max_items, name=name, threads=threads, max_staged=max_staged
+        )
+
+    def submit(self, item: T) -> "Future[R]":
+        """Stage one item; blocks while too many are staged, which bounds the memory.
+
+        Raises `RuntimeError` once the batcher is closed.
+        """
+        staged: _Staged[T, R] = _Staged(item)
+        self._stage.submit([staged])
+        return staged.future
+
+    def close(self) -> None:
+        """Finish what is staged, then stop the threads."""
+        self._stage.close()
+
     def _settle(self, batch: list[_Staged[T, R]]) -> None:
+        # From here on none can be cancelled: setting a cancelled future is an error.
+        batch = [s for s in batch if s.future.set_running_or_notify_cancel()]
         if not batch:
             return
         try:

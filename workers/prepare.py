@@ -1,25 +1,24 @@
 """From claimed submissions to staged pairs: captions, fetching, decoding, into the engine."""
 
 import hashlib
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
 
+from moderation.batching import Stage
 from moderation.captions import NO_WORD, caption_fault
 from moderation.errors import TemporaryFault, Unscorable
-from moderation.scoring.engine import Caption
+from moderation.media.decode import DecoderPool
+from moderation.media.fetch import Fetcher
+from moderation.media.files import ImageFile
+from moderation.media.wire import MAX_IMAGES
+from moderation.scoring.engine import Caption, Engine, Pair
 from moderation.types import Image, PairScore, Reason, Submission, Verdict
-from workers.runtime import Runtime
-
-T = TypeVar("T")
-
-# Captions are read so many at a time: one by one between images, each finds the CPU's caches
-# full of weights and takes four times as long.
-_CHUNK = 16
+from moderation.wiring import Services
 
 
 @dataclass(slots=True)
@@ -34,97 +33,141 @@ class Journey:
     verdict: Verdict | None = None
 
 
-def prepare(runtime: Runtime, journeys: Sequence[Journey]) -> None:
-    """Have each journey `scored`: with a cosine, or with what kept it from one.
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A journey whose image has a name, the SHA-256 of its file, and can be opened."""
 
-    Images of a network are waited for one a thread; those on a disk keep the decoders busy.
+    journey: Journey
+    caption: Caption
+    sha256: str
+    source: str
+    open: Callable[[], ImageFile]
+
+
+class Preparation:
+    """Has journeys scored: reads captions, fetches and decodes images, stages the pairs.
+
+    Images of a network are waited for one a thread. Those on a disk are taken many at a time,
+    whatever messages they came with, by one thread a decoder: done one by one between forward
+    passes, each finds the CPU's caches full of weights and costs four times as much.
     """
-    is_local = runtime.services.blobs.is_local
-    near = [j for j in journeys if is_local and j.submission.image.url is None]
-    for chunk in _chunks(near):
-        runtime.decoding.submit(_prepare, runtime, chunk)
-    for journey in journeys:
-        if not is_local or journey.submission.image.url is not None:
-            runtime.fetching.submit(_prepare, runtime, [journey])
 
+    def __init__(self, services: Services, decoder: DecoderPool, engine: Engine) -> None:
+        settings = services.settings
+        self._services = services
+        self._metrics = services.metrics
+        self._decoder = decoder
+        self._engine = engine
+        self._fetcher = Fetcher(
+            max_bytes=settings.max_image_bytes,
+            timeout_s=settings.fetch_timeout_s,
+            max_redirects=settings.fetch_redirects,
+            allow_private=settings.fetch_allow_private,
+        )
+        self._fetching = ThreadPoolExecutor(settings.fetch_threads, "captionguard-fetch")
+        self._decoding: Stage[Journey] = Stage(
+            self._prepare,
+            max_items=MAX_IMAGES,
+            name="captionguard-decode",
+            threads=decoder.processes,
+            # Journeys are in memory anyway: it is their pixels that the engine bounds.
+            max_staged=sys.maxsize,
+        )
 
-def _chunks(journeys: Sequence[Journey]) -> Iterator[Sequence[Journey]]:
-    for start in range(0, len(journeys), _CHUNK):
-        yield journeys[start : start + _CHUNK]
+    def begin(self, journeys: Sequence[Journey]) -> None:
+        """Have each journey `scored`: with a cosine, or with what kept it from one."""
+        is_local = self._services.blobs.is_local
+        near = [j for j in journeys if is_local and j.submission.image.url is None]
+        self._decoding.submit(near)
+        if len(near) < len(journeys):
+            for journey in journeys:
+                if not is_local or journey.submission.image.url is not None:
+                    self._fetching.submit(self._prepare, [journey])
 
+    def close(self) -> None:
+        """Finish what is under way, then let everything go."""
+        self._fetching.shutdown(wait=True)
+        self._decoding.close()
+        self._fetcher.close()
 
-def _prepare(runtime: Runtime, journeys: Sequence[Journey]) -> None:
-    captions = [_tried(journey, partial(_caption, runtime, journey)) for journey in journeys]
-    for journey, caption in zip(journeys, captions, strict=True):
-        if caption is None:
-            continue
-        staged = _tried(journey, partial(_stage, runtime, journey, caption))
-        if staged is not None:
-            staged.add_done_callback(partial(_settle, journey))
+    def _prepare(self, journeys: Sequence[Journey]) -> None:
+        try:
+            self._stage(self._ready(journeys))
+        except BaseException as error:
+            # Whoever waits for a journey must learn of it, or would wait for ever.
+            for journey in journeys:
+                if not journey.scored.done():
+                    journey.scored.set_exception(error)
 
+    def _ready(self, journeys: Sequence[Journey]) -> list[_Ready]:
+        now = datetime.now(UTC)
+        found: list[_Ready] = []
+        for journey in journeys:
+            waited_s = max(0.0, (now - journey.submission.created_at).total_seconds())
+            journey.stages_s["queue_wait"] = waited_s
+            self._metrics.stages["queue_wait"].observe(waited_s)
+            try:
+                found.append(self._named(journey, self._caption(journey.submission)))
+            except BaseException as error:
+                journey.scored.set_exception(error)
+        return found
 
-def _tried(journey: Journey, action: Callable[[], T]) -> T | None:
-    """What an action gives, or None: then whoever waits for the journey has its exception."""
-    try:
-        return action()
-    except BaseException as error:
-        journey.scored.set_exception(error)
-        return None
+    def _caption(self, submission: Submission) -> Caption:
+        """Read a caption; raises `Unscorable` before anything is fetched in vain."""
+        deaths = submission.attempts - submission.faults - 1
+        if deaths >= self._services.settings.max_attempts:
+            raise Unscorable(Reason.SCORING_FAILED, f"{deaths} workers died while they had it")
+        if fault := caption_fault(submission.caption):
+            raise Unscorable(fault, NO_WORD)
+        return self._engine.read_caption(submission.caption)
 
-
-def _settle(journey: Journey, staged: "Future[PairScore]") -> None:
-    error = staged.exception()
-    if error is not None:
-        journey.scored.set_exception(error)
-    else:
-        journey.scored.set_result(staged.result())
-
-
-def _caption(runtime: Runtime, journey: Journey) -> Caption:
-    """Read a journey's caption; raises `Unscorable` before anything is fetched in vain."""
-    submission, settings = journey.submission, runtime.services.settings
-    waited_s = max(0.0, (datetime.now(UTC) - submission.created_at).total_seconds())
-    runtime.services.metrics.stages["queue_wait"].observe(waited_s)
-    journey.stages_s["queue_wait"] = waited_s
-    deaths = submission.attempts - submission.faults - 1
-    if deaths >= settings.max_attempts:
-        raise Unscorable(Reason.SCORING_FAILED, f"{deaths} workers died while they had it")
-    if fault := caption_fault(submission.caption):
-        raise Unscorable(fault, NO_WORD)
-    return runtime.scorer.engine.read_caption(submission.caption)
-
-
-def _stage(runtime: Runtime, journey: Journey, caption: Caption) -> "Future[PairScore]":
-    image = journey.submission.image
-    if image.url is None:
-        # A blob's key is its content's name, so that a known one is not even fetched.
-        name = image.blob or ""
-        source, read = "blob", partial(_read_blob, runtime, journey, name)
-    else:
-        fetch = partial(runtime.fetcher.fetch, image.url)
-        data: bytes = _timed(runtime, journey, "fetch", fetch)
+    def _named(self, journey: Journey, caption: Caption) -> _Ready:
+        image = journey.submission.image
+        if image.url is None:
+            # A blob's key is its content's name, so that a known one is not even fetched.
+            key = image.blob or ""
+            return _Ready(journey, caption, key, "blob", partial(self._open, journey, key))
+        started_s, started_cpu_s = time.perf_counter(), time.thread_time()
+        try:
+            data = self._fetcher.fetch(image.url)
+        finally:
+            self._fetched(journey, started_s)
+            self._metrics.stages_cpu["fetch"].inc(time.thread_time() - started_cpu_s)
         name = hashlib.sha256(data).hexdigest()
-        source, read = "url", partial(_decode, runtime, journey, data)
-    return runtime.scorer.engine.score(name, read, caption, source=source)
+        return _Ready(journey, caption, name, "url", partial(ImageFile.of, data))
 
+    def _open(self, journey: Journey, key: str) -> ImageFile:
+        started_s = time.perf_counter()
+        try:
+            return self._services.blobs.open(key)
+        finally:
+            self._fetched(journey, started_s)
 
-def _read_blob(runtime: Runtime, journey: Journey, key: str) -> Image:
-    data: bytes = _timed(runtime, journey, "fetch", partial(runtime.services.blobs.get, key))
-    return _decode(runtime, journey, data, sha256=key)
+    def _fetched(self, journey: Journey, started_s: float) -> None:
+        journey.stages_s["fetch"] = time.perf_counter() - started_s
+        self._metrics.stages["fetch"].observe(journey.stages_s["fetch"])
 
+    def _stage(self, ready: Sequence[_Ready]) -> None:
+        pairs = [Pair(r.sha256, r.caption, r.source, r.journey.scored) for r in ready]
+        self._engine.score_all(pairs, lambda places: self._read([ready[p] for p in places]))
 
-def _decode(runtime: Runtime, journey: Journey, data: bytes, *, sha256: str | None = None) -> Image:
-    decode = partial(runtime.scorer.decoder.decode, data, sha256=sha256)
-    image: Image = _timed(runtime, journey, "decode", decode)
-    return image
-
-
-def _timed(runtime: Runtime, journey: Journey, stage: str, action: Any) -> Any:
-    metrics = runtime.services.metrics
-    started_s, started_cpu_s = time.perf_counter(), time.thread_time()
-    try:
-        return action()
-    finally:
-        journey.stages_s[stage] = time.perf_counter() - started_s
-        metrics.stages[stage].observe(journey.stages_s[stage])
-        metrics.stages_cpu[stage].inc(time.thread_time() - started_cpu_s)
+    def _read(self, ready: Sequence[_Ready]) -> list[Image | BaseException]:
+        """Decode images; one that cannot be opened or decoded keeps none of the others."""
+        outcomes: dict[int, Image | BaseException] = {}
+        files: list[ImageFile] = []
+        opened_cpu_s = time.thread_time()
+        for place, each in enumerate(ready):
+            try:
+                files.append(each.open())
+            except Exception as error:
+                outcomes[place] = error
+        started_cpu_s = time.thread_time()
+        answers = self._decoder.decode_all(files)
+        self._metrics.stages_cpu["fetch"].inc(started_cpu_s - opened_cpu_s)
+        self._metrics.stages_cpu["decode"].inc(time.thread_time() - started_cpu_s)
+        decoded = (place for place in range(len(ready)) if place not in outcomes)
+        for place, answer in zip(decoded, answers, strict=True):
+            outcomes[place] = answer.outcome
+            ready[place].journey.stages_s["decode"] = answer.took_s
+            self._metrics.stages["decode"].observe(answer.took_s)
+        return [outcomes[place] for place in range(len(ready))]

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -11,7 +10,6 @@ import structlog
 
 from moderation.batching import Batcher
 from moderation.media.decode import DecoderPool, open_decoder
-from moderation.media.fetch import Fetcher
 from moderation.metrics import Metrics
 from moderation.scoring.engine import BatchReport, Engine, open_engine
 from moderation.scoring.model import ClipModel, load_model
@@ -22,6 +20,7 @@ from moderation.types import Calibration, Submission, Verdict
 from moderation.wiring import Services
 from thresholds.artifact import Artifact, calibration_for
 from workers.prefetch import Prefetch
+from workers.prepare import Preparation
 from workers.published import Calibrations
 from workers.recovery import until_database_answers
 
@@ -102,23 +101,13 @@ class Runtime:
         worker_id: UUID,
         prefetch: Prefetch,
     ) -> None:
-        settings = services.settings
         self.prefetch = prefetch
         self.services = services
         self.scorer = scorer
         self.calibrations = calibrations
         self.worker_id = worker_id
         self.stopping = threading.Event()
-        self.fetcher = Fetcher(
-            max_bytes=settings.max_image_bytes,
-            timeout_s=settings.fetch_timeout_s,
-            max_redirects=settings.fetch_redirects,
-            allow_private=settings.fetch_allow_private,
-        )
-        # What comes over a network is waited for on many threads; what lies on a disk keeps the
-        # decoders busy with one each, which then wait for nobody.
-        self.fetching = ThreadPoolExecutor(settings.fetch_threads, "captionguard-fetch")
-        self.decoding = ThreadPoolExecutor(scorer.decoder.processes, "captionguard-decode")
+        self.preparation = Preparation(services, scorer.decoder, scorer.engine)
         self.recording: Batcher[Judged, set[UUID]] = Batcher(
             self._record, max_items=_PERSIST_BATCHES, name="captionguard-record"
         )
@@ -130,11 +119,9 @@ class Runtime:
     def close(self) -> None:
         """Finish what is under way, then let everything go."""
         self.claiming.close()
-        self.fetching.shutdown(wait=True)
-        self.decoding.shutdown(wait=True)
+        self.preparation.close()
         self.scorer.close()
         self.recording.close()
-        self.fetcher.close()
 
     def _claim(self, messages: Sequence[Wanted]) -> list[list[Submission]]:
         """Lease what the messages that have come in since the last time carry."""

@@ -18,7 +18,7 @@ from moderation.store import refused, submissions
 from moderation.store.submissions import Wanted
 from moderation.types import Reason, Submission
 from moderation.verdict import decide, unscorable
-from workers.prepare import Journey, prepare
+from workers.prepare import Journey
 from workers.recovery import until_database_answers
 from workers.runtime import Runtime
 
@@ -48,7 +48,7 @@ def _work_off(runtime: Runtime, claimed: Sequence[Submission]) -> None:
     # A message keeps what it began with, whatever is published meanwhile.
     published = runtime.calibrations.current
     journeys = [Journey(submission) for submission in claimed]
-    prepare(runtime, journeys)
+    runtime.preparation.begin(journeys)
     under_way = iter(journeys)
     stored: list[tuple[list[Journey], Future[set[UUID]]]] = []
     while batch := list(islice(under_way, runtime.services.settings.max_batch_items)):

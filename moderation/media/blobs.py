@@ -25,6 +25,7 @@ from moderation.errors import (
     TemporaryFault,
     Unscorable,
 )
+from moderation.media.files import ImageFile
 from moderation.types import Reason
 
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -88,15 +89,33 @@ class BlobStore:
         Raises `Unscorable` (not found, too many bytes) or `TemporaryFault` when the store does
         not answer.
         """
-        if not _KEY.fullmatch(key):
-            raise Unscorable(Reason.IMAGE_NOT_FOUND, "the reference is no key of the blob store")
+        _check_reference(key)
         try:
             with _store_trouble():
                 return self._read(_path(key))
         except FileNotFoundError as error:
-            raise Unscorable(
-                Reason.IMAGE_NOT_FOUND, f"no blob {key[:12]}… is stored; was it deleted?"
-            ) from error
+            raise _missing(key) from error
+
+    def open(self, key: str) -> ImageFile:
+        """The file under `key`, for a decoder that verifies it; the bytes stay where they are.
+
+        On a disk it is opened, of a bucket it is fetched. Raises what `get` raises.
+        """
+        if self._folder is None:
+            return _in_memory(self.get(key), key)
+        _check_reference(key)
+        try:
+            file = ImageFile.open(f"{self._folder}/{_path(key)}", sha256=bytes.fromhex(key))
+        except FileNotFoundError as error:
+            raise _missing(key) from error
+        except OSError as error:
+            raise _trouble(error) from error
+        try:
+            self._check_size(file.size_bytes)
+        except Unscorable:
+            file.close()
+            raise
+        return file
 
     def _read(self, path: str) -> bytes:
         if self._folder is None:
@@ -168,9 +187,26 @@ def _store_trouble() -> Iterator[None]:
     except (AlreadyExistsError, FileNotFoundError):
         raise
     except (BaseError, OSError) as error:
-        raise TemporaryFault(
-            Reason.IMAGE_UNREACHABLE, f"the blob store failed: {_first_line(error)}"
-        ) from error
+        raise _trouble(error) from error
+
+
+def _trouble(error: Exception) -> TemporaryFault:
+    detail = f"the blob store failed: {_first_line(error)}"
+    return TemporaryFault(Reason.IMAGE_UNREACHABLE, detail)
+
+
+def _check_reference(key: str) -> None:
+    if not _KEY.fullmatch(key):
+        raise Unscorable(Reason.IMAGE_NOT_FOUND, "the reference is no key of the blob store")
+
+
+def _missing(key: str) -> Unscorable:
+    return Unscorable(Reason.IMAGE_NOT_FOUND, f"no blob {key[:12]}… is stored; was it deleted?")
+
+
+def _in_memory(data: bytes, key: str) -> ImageFile:
+    with _store_trouble():
+        return ImageFile.of(data, sha256=bytes.fromhex(key))
 
 
 def _first_line(error: Exception) -> str:

@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,8 @@ class Embedding:
     notes: tuple[Note, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+# A tuple, since each pair looks its keys up several times: Python has to hash a dataclass.
+class Key(NamedTuple):
     """What an embedding was made of: an image file or a caption, by its SHA-256."""
 
     kind: Kind

@@ -1,20 +1,19 @@
 """One engine a process: images and captions to cosines, in batches, each computed once."""
 
 import hashlib
-import math
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from moderation.batching import Batcher
+from moderation.batching import Stage
 from moderation.scoring.cache import Embedding, EmbeddingCache, Key, Kind, Source
+from moderation.scoring.flights import Flight, Flights, Passenger
 from moderation.scoring.model import ClipModel
 from moderation.scoring.precision import Wanted, choose_precision
 from moderation.scoring.shared_cache import SharedCache, SharedCacheAddress
@@ -45,14 +44,27 @@ class Caption:
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class Pair:
+    """An image, named by the SHA-256 of its file, and a caption; `scored` gets their score.
+
+    What an image fails with reaches all who wait for the same image from the same `source`:
+    one's missing blob is no fault of another's file.
+    """
+
+    sha256: str
+    caption: Caption
+    source: str = ""
+    scored: "Future[PairScore]" = field(default_factory=Future)
+
+
+class _Job(NamedTuple):
     """Something to embed: an image's pixels or a caption's token ids, one of the two."""
 
-    key: Key
+    flight: Flight
     notes: tuple[Note, ...]
+    staged_s: float
     pixels: Pixels | None = None
     tokens: torch.Tensor | None = None
-    staged_s: float = field(default_factory=time.perf_counter)
 
 
 class Engine:
@@ -84,17 +96,15 @@ class Engine:
         name = f"{model.fingerprint}-{self.choice.precision}"
         shared = shared_cache and SharedCache(shared_cache, name, self._towers.dimensions)
         self._cache = EmbeddingCache(max_bytes=cache_bytes, shared=shared or None)
+        self._flights = Flights(self._cache, on_embedding)
         self._on_batch = on_batch
-        self._on_embedding = on_embedding
         self._tokenizer = CaptionTokenizer(model.tokenizer, model.context_length)
-        self._boarding = threading.Lock()
-        self._in_flight: dict[tuple[Key, str], Future[Embedding]] = {}
         self._is_cpu = model.device.type == "cpu"
         self.lanes = lanes or (len(os.sched_getaffinity(0)) if self._is_cpu else 2)
         # A pair is an image and a caption.
         max_jobs = 2 * max_batch_items
-        self._batcher: Batcher[_Job, Embedding] = Batcher(
-            self._embed,
+        self._stage: Stage[_Job] = Stage(
+            self._work_off,
             max_items=max_jobs,
             name="captionguard-lane",
             threads=self.lanes,
@@ -111,67 +121,75 @@ class Engine:
     def score(
         self, sha256: str, read: Callable[[], Image], caption: Caption | str, *, source: str = ""
     ) -> "Future[PairScore]":
-        """Stage one pair, its image named by the SHA-256 of its file.
+        """Stage one pair; `read` decodes its image, as in `score_all`.
 
-        `read` decodes the image, framed for this model, on the calling thread; it is called
-        only where no equal image is known or under way. What it raises reaches all who wait
-        for the same image from the same `source`: one's missing blob is no fault of another's
-        file. Blocks while much is staged.
+        Raises what `read` raises, and what a caption cannot be tokenized for.
         """
-        image = self._board(Key("image", sha256), partial(_read, read), source)
         if isinstance(caption, str):
             caption = self.read_caption(caption)
-        text = self._board(caption.key, partial(self._job_of, caption))
-        return _cosine_of(image, text)
+        pair = Pair(sha256, caption, source)
+        self.score_all([pair], lambda _: [read()])
+        return pair.scored
+
+    def score_all(
+        self,
+        pairs: Sequence[Pair],
+        read: Callable[[Sequence[int]], Sequence[Image | BaseException]],
+    ) -> None:
+        """Stage pairs; each one's `scored` gets its score, or what kept it from one.
+
+        `read` decodes images, framed for this model, on the calling thread: those of the pairs
+        at the places that it is given, one for each image that is neither known nor under way.
+        It returns, in order, the images or what they failed with; what it raises is raised here
+        too, when those that it does not concern are staged. Blocks while much is staged.
+        """
+        passengers = [Passenger(place, pair.scored) for place, pair in enumerate(pairs)]
+        images = self._flights.board(
+            [
+                (Key("image", pair.sha256), pair.source, passenger)
+                for pair, passenger in zip(pairs, passengers, strict=True)
+            ]
+        )
+        jobs, failed, raised = _read(images, read) if images else ([], [], None)
+        self._flights.land(failed)
+        # Not the caption of an image that has failed: nobody needs it.
+        captions = self._flights.board(
+            [
+                (pairs[passenger.place].caption.key, "", passenger)
+                for passenger in passengers
+                if passenger.fault is None
+            ]
+        )
+        try:
+            jobs += [self._job_of(f, pairs[f.began_at].caption) for f in captions]
+            self._stage.submit(jobs)
+        except BaseException as error:
+            self._flights.land([(f, error) for f in (*captions, *(job.flight for job in jobs))])
+            raise
+        if raised is not None:
+            raise raised
 
     def close(self) -> None:
         """Finish what is staged and stop."""
-        self._batcher.close()
+        self._stage.close()
         self._cache.close()
 
-    def _board(
-        self, key: Key, make: Callable[[Key], _Job], source: str = ""
-    ) -> "Future[Embedding]":
-        """The future embedding of `key`: known, under way, or now put on its way."""
-        with self._boarding:
-            if (known := self._cache.get(key)) is not None:
-                self._on_embedding(key.kind, "memory")
-                return _done(known)
-            if (under_way := self._in_flight.get((key, source))) is not None:
-                self._on_embedding(key.kind, "in_flight")
-                return under_way
-            promise: Future[Embedding] = Future()
-            self._in_flight[key, source] = promise
-        try:
-            if (known := self._cache.fetch(key)) is not None:
-                self._on_embedding(key.kind, "redis")
-                self._land((key, source), promise, _done(known))
-                return promise
-            self._on_embedding(key.kind, "computed")
-            staged = self._batcher.submit(make(key))
-        except BaseException as error:
-            failed: Future[Embedding] = Future()
-            failed.set_exception(error)
-            self._land((key, source), promise, failed)
-            raise
-        staged.add_done_callback(partial(self._land, (key, source), promise))
-        return promise
-
-    def _land(
-        self, flight: tuple[Key, str], promise: "Future[Embedding]", landed: "Future[Embedding]"
-    ) -> None:
-        # What was computed is in the cache by now: nobody finds neither.
-        with self._boarding:
-            del self._in_flight[flight]
-        _hand_on(landed, promise)
-
-    def _job_of(self, caption: Caption, key: Key) -> _Job:
+    def _job_of(self, flight: Flight, caption: Caption) -> _Job:
         # It may have left the cache since it was looked for.
         tokens = caption.tokens or self._tokenizer.tokenize(caption.text)
         notes = (Note.CAPTION_TRUNCATED,) if tokens.truncated else ()
-        return _Job(key, notes, tokens=tokens.ids)
+        return _Job(flight, notes, time.perf_counter(), tokens=tokens.ids)
 
-    def _embed(self, jobs: Sequence[_Job]) -> list[Embedding]:
+    def _work_off(self, jobs: Sequence[_Job]) -> None:
+        try:
+            outcomes = self._embed(jobs)
+        except Exception as error:
+            self._flights.land([(job.flight, error) for job in jobs])
+            return
+        # What was computed is in the cache by now: nobody finds neither.
+        self._flights.land([(job.flight, outcomes[job.flight.key]) for job in jobs])
+
+    def _embed(self, jobs: Sequence[_Job]) -> dict[Key, Embedding]:
         if self._is_cpu:
             # Holds for the calling thread: this lane.
             torch.set_num_threads(1)
@@ -202,7 +220,7 @@ class Engine:
                 waits_s=tuple(started_s - job.staged_s for job in jobs),
             )
         )
-        return [found[job.key] for job in jobs]
+        return found
 
 
 def open_engine(
@@ -226,11 +244,6 @@ def open_engine(
     )
 
 
-def _read(read: Callable[[], Image], key: Key) -> _Job:
-    image = read()
-    return _Job(key, image.notes, pixels=image.pixels)
-
-
 def _chunks(jobs: Sequence[_Job], size: int) -> list[Sequence[_Job]]:
     return [jobs[start : start + size] for start in range(0, len(jobs), size)]
 
@@ -238,45 +251,27 @@ def _chunks(jobs: Sequence[_Job], size: int) -> list[Sequence[_Job]]:
 def _embeddings(jobs: Sequence[_Job], vectors: Vectors) -> dict[Key, Embedding]:
     # A copy each: a row that is kept would keep all of its batch in memory.
     pairs = zip(jobs, vectors, strict=True)
-    return {job.key: Embedding(vector.copy(), job.notes) for job, vector in pairs}
+    return {job.flight.key: Embedding(vector.copy(), job.notes) for job, vector in pairs}
 
 
-def _done(embedding: Embedding) -> "Future[Embedding]":
-    future: Future[Embedding] = Future()
-    future.set_result(embedding)
-    return future
-
-
-def _hand_on(settled: "Future[Embedding]", promise: "Future[Embedding]") -> None:
-    error = settled.exception()
-    if error is not None:
-        promise.set_exception(error)
-    else:
-        promise.set_result(settled.result())
-
-
-def _cosine_of(image: "Future[Embedding]", text: "Future[Embedding]") -> "Future[PairScore]":
-    """The pair's score once both are there, or what kept one of them from it."""
-    score: Future[PairScore] = Future()
-
-    def finish(_: "Future[Embedding]") -> None:
-        # One whose caller gave up: setting a cancelled future is an error.
-        if not score.set_running_or_notify_cancel():
-            return
-        try:
-            score.set_result(_score(image.result(), text.result()))
-        # Whatever ended another thread's `read` must not leave this one waiting.
-        except BaseException as error:
-            score.set_exception(error)
-
-    image.add_done_callback(lambda _: text.add_done_callback(finish))
-    return score
-
-
-def _score(image: Embedding, text: Embedding) -> PairScore:
-    cosine = float(image.vector @ text.vector)
-    # `min` and `max` would make it 1, a perfect match.
-    if math.isnan(cosine):
-        raise ArithmeticError("the model computed a vector that is not a number")
-    # Rounding may leave a unit vector a little longer than one.
-    return PairScore(max(-1.0, min(1.0, cosine)), image.notes + text.notes)
+def _read(
+    flights: Sequence[Flight], read: Callable[[Sequence[int]], Sequence[Image | BaseException]]
+) -> tuple[list[_Job], list[tuple[Flight, BaseException]], BaseException | None]:
+    """What can be staged of new flights of images, what has failed, and what `read` raised."""
+    raised: BaseException | None = None
+    outcomes: Sequence[Image | BaseException]
+    try:
+        outcomes = read([flight.began_at for flight in flights])
+        if len(outcomes) != len(flights):
+            raise RuntimeError(f"{len(outcomes)} images for {len(flights)} files")
+    except BaseException as error:
+        raised, outcomes = error, [error] * len(flights)
+    jobs: list[_Job] = []
+    failed: list[tuple[Flight, BaseException]] = []
+    staged_s = time.perf_counter()
+    for flight, outcome in zip(flights, outcomes, strict=True):
+        if isinstance(outcome, BaseException):
+            failed.append((flight, outcome))
+        else:
+            jobs.append(_Job(flight, outcome.notes, staged_s, pixels=outcome.pixels))
+    return jobs, failed, raised

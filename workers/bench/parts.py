@@ -9,12 +9,15 @@ from io import BytesIO
 
 import torch
 
+from moderation.media.answers import Answer
 from moderation.media.decode import open_decoder
+from moderation.media.files import ImageFile
+from moderation.media.wire import MAX_IMAGES
 from moderation.scoring.model import ClipModel
 from moderation.scoring.precision import choose_precision
 from moderation.scoring.text import CaptionTokenizer
 from moderation.settings import Settings
-from moderation.types import Framing, Pixels
+from moderation.types import Framing, Image, Pixels
 from workers.bench.photos import Photo
 from workers.bench.stock import StockModel
 from workers.bench.usage import children, own_s
@@ -68,13 +71,26 @@ def decode(
     """Decode photos in a sandboxed pool, as a worker does: the pixels, and how fast."""
     others = children(os.getpid())
     pool = open_decoder(framing, settings)
-    with pool, ThreadPoolExecutor(settings.fetch_threads) as do:
+
+    def decode_all(some: Sequence[Photo]) -> list[Pixels]:
+        answers = pool.decode_all([ImageFile.of(photo.data) for photo in some])
+        return [_pixels(answer) for answer in answers]
+
+    share = min(MAX_IMAGES, -(-len(photos) // pool.processes))
+    turns = [photos[start : start + share] for start in range(0, len(photos), share)]
+    with pool, ThreadPoolExecutor(pool.processes) as do:
         pool.start()
         before_s, started_s = own_s(without=others), time.perf_counter()
-        images = list(do.map(lambda photo: pool.decode(photo.data).pixels, photos))
+        images = [pixels for turn in do.map(decode_all, turns) for pixels in turn]
         took_s = time.perf_counter() - started_s
         cpu_s = own_s(without=others) - before_s
     return images, Speed(len(photos) / took_s, cpu_s / len(photos))
+
+
+def _pixels(answer: Answer) -> Pixels:
+    if not isinstance(answer.outcome, Image):
+        raise answer.outcome
+    return answer.outcome.pixels
 
 
 def stock_batch(stock: StockModel, photos: Sequence[Photo]) -> tuple[list[float], float]:

@@ -1,6 +1,7 @@
 """The blob store: what is put is got back, and nothing else is."""
 
 import hashlib
+import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ from moderation.errors import (
     Unscorable,
 )
 from moderation.media.blobs import BlobStore, check_key
+from moderation.media.files import ImageFile
 from moderation.types import Reason
 
 DATA = b"a picture of a dog"
@@ -40,6 +42,49 @@ def test_what_is_put_is_got_back(store: BlobStore) -> None:
     """A file comes back unchanged under the SHA-256 of its content."""
     assert store.put(DATA) == KEY
     assert store.get(KEY) == DATA
+
+
+def _content(file: ImageFile) -> bytes:
+    data = os.pread(file.descriptor, 2 * file.size_bytes, 0)
+    file.close()
+    return data
+
+
+def test_what_is_put_can_be_opened(store: BlobStore) -> None:
+    """A decoder gets the same bytes as a descriptor, and is told what hash they must have."""
+    file = store.open(store.put(DATA))
+    assert file.sha256 == bytes.fromhex(KEY)
+    assert file.size_bytes == len(DATA)
+    assert _content(file) == DATA
+
+
+@pytest.mark.parametrize("key", [KEY, "../../etc/passwd", KEY.upper(), ""])
+def test_what_is_not_there_cannot_be_opened(store: BlobStore, key: str) -> None:
+    """Opening refuses what getting refuses."""
+    with pytest.raises(Unscorable) as caught:
+        store.open(key)
+    assert caught.value.reason is Reason.IMAGE_NOT_FOUND
+
+
+def test_a_refused_file_does_not_stay_open(tmp_path: Path) -> None:
+    """The limit on bytes holds, and costs no descriptor."""
+    BlobStore(tmp_path, max_bytes=len(DATA)).put(DATA)
+    store = BlobStore(tmp_path, max_bytes=len(DATA) - 1)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(Unscorable) as caught:
+            store.open(KEY)
+        assert caught.value.reason is Reason.IMAGE_TOO_MANY_BYTES
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_folder_in_trouble_is_a_temporary_fault_of_opening_too(tmp_path: Path) -> None:
+    """When the disk itself fails, the submission is tried again later."""
+    store = BlobStore(tmp_path, max_bytes=1000)
+    (tmp_path / KEY[:2]).write_text("a file where a folder should be")
+    with pytest.raises(TemporaryFault) as caught:
+        store.open(KEY)
+    assert caught.value.reason is Reason.IMAGE_UNREACHABLE
 
 
 def test_a_working_store_passes_its_check(store: BlobStore) -> None:

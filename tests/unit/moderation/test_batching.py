@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moderation.batching import Batcher
+from moderation.batching import Batcher, Stage
 from tests.conftest import eventually
 from tests.unit.threads import PATIENCE_S, is_waiting_for_room
 
@@ -149,6 +149,20 @@ def test_closing_an_idle_batcher_ends_its_threads(n_threads: int) -> None:
     assert len(_running(name)) == n_threads
     batcher.close()
     assert _running(name) == []
+
+
+def test_items_staged_together_are_shared_out_in_order() -> None:
+    """A stage that gets many at once loses none and mixes none up, whatever the limits."""
+    batches: list[list[int]] = []
+    stage: Stage[int] = Stage(batches.append, max_items=3, name="test", max_staged=4)
+    stage.submit(range(10))
+    stage.submit([])
+    stage.submit([10])
+    stage.close()
+    assert [item for batch in batches for item in batch] == list(range(11))
+    assert all(1 <= len(batch) <= 3 for batch in batches)
+    with pytest.raises(RuntimeError, match="closed"):
+        stage.submit([11])
 
 
 def test_a_cancelled_item_harms_nobody() -> None:

@@ -1,0 +1,207 @@
+"""Many pairs staged at once fare as each would alone, and what fails for one fails for no other."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moderation.errors import Unscorable
+from moderation.scoring.engine import Engine, Pair
+from moderation.scoring.model import ClipModel
+from moderation.types import Image, PairScore, Reason
+from tests.unit.scoring.engines import (
+    CACHES,
+    CAPTIONS,
+    IMAGES,
+    PAIRS,
+    TOLERANCE,
+    Gate,
+    held,
+    opened,
+    stock_cosines,
+)
+from tests.unit.threads import PATIENCE_S
+
+Read = Callable[[Sequence[int]], list[Image | BaseException]]
+
+
+@pytest.fixture(scope="module")
+def stock(model: ClipModel) -> torch.Tensor:
+    """What open_clip alone says of all pairs."""
+    return stock_cosines(model)
+
+
+def _pairs(engine: Engine, numbers: Sequence[tuple[int, int]], source: str = "") -> list[Pair]:
+    return [Pair(str(i), engine.read_caption(CAPTIONS[c]), source) for i, c in numbers]
+
+
+def _reading(numbers: Sequence[tuple[int, int]], bad: frozenset[int], read: list[int]) -> Read:
+    """Decodes the images of pairs, but for bad ones, and notes which it was asked for."""
+
+    def decode(places: Sequence[int]) -> list[Image | BaseException]:
+        images = [numbers[place][0] for place in places]
+        read.extend(images)
+        return [_fault(i) if i in bad else Image(IMAGES[i].copy()) for i in images]
+
+    return decode
+
+
+def _fault(image: int) -> Unscorable:
+    return Unscorable(Reason.IMAGE_CORRUPT, f"image {image}")
+
+
+def _outcome(pair: Pair) -> PairScore | str:
+    try:
+        return pair.scored.result(PATIENCE_S)
+    except Unscorable as error:
+        return error.detail
+
+
+@settings(max_examples=60)
+@given(
+    chunks=st.lists(st.lists(PAIRS, max_size=20), max_size=5),
+    bad=st.frozensets(st.integers(0, len(IMAGES) - 1), max_size=3),
+    cache=st.sampled_from(list(CACHES)),
+    n_callers=st.integers(1, 3),
+)
+def test_many_fare_as_one(
+    model: ClipModel,
+    stock: torch.Tensor,
+    chunks: list[list[tuple[int, int]]],
+    bad: frozenset[int],
+    cache: str,
+    n_callers: int,
+) -> None:
+    """In whatever chunks pairs come, each gets open_clip's cosine or its own image's fault.
+
+    Of a chunk no image is read twice, and with memory for it no sound one is ever read twice.
+    """
+    read: list[int] = []
+
+    def stage(numbers: list[tuple[int, int]]) -> list[PairScore | str]:
+        asked: list[int] = []
+        pairs = _pairs(engine, numbers)
+        engine.score_all(pairs, _reading(numbers, bad, asked))
+        assert len(asked) == len(set(asked))
+        read.extend(asked)
+        return [_outcome(pair) for pair in pairs]
+
+    with opened(model, cache_bytes=CACHES[cache]) as engine, ThreadPoolExecutor(n_callers) as do:
+        outcomes = list(do.map(stage, chunks))
+        if cache == "large":
+            sound = [number for number in read if number not in bad]
+            assert len(sound) == len(set(sound))
+    for numbers, found in zip(chunks, outcomes, strict=True):
+        for (image, caption), outcome in zip(numbers, found, strict=True):
+            if image in bad:
+                assert outcome == f"image {image}"
+            else:
+                assert isinstance(outcome, PairScore)
+                expected = float(stock[image, caption])
+                assert outcome.cosine == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_a_chunk_and_single_pairs_share_what_is_under_way(
+    model: ClipModel, stock: torch.Tensor
+) -> None:
+    """What one caller computes, others wait for, however many they bring."""
+    gate, read = Gate(), list[int]()
+    numbers = [(0, 0), (1, 0), (0, 1)]
+    with held(model, gate, lanes=1) as engine:
+        engine.score("7", lambda: Image(IMAGES[7].copy()), CAPTIONS[2])
+        assert gate.reached.wait(PATIENCE_S)
+        single = engine.score("0", lambda: Image(IMAGES[0].copy()), CAPTIONS[0])
+        pairs = _pairs(engine, numbers)
+        engine.score_all(pairs, _reading(numbers, frozenset(), read))
+        again = _pairs(engine, numbers)
+        engine.score_all(again, _reading(numbers, frozenset(), read))
+        gate.go_on.set()
+        cosines = [pair.scored.result(PATIENCE_S).cosine for pair in (*pairs, *again)]
+        assert single.result(PATIENCE_S).cosine == cosines[0]
+    assert read == [1]
+    assert sum(report.images for report in gate.reports) == 3
+    assert cosines == pytest.approx([float(stock[n]) for n in (*numbers, *numbers)], abs=TOLERANCE)
+
+
+def test_a_fault_is_shared_within_its_source_only(model: ClipModel) -> None:
+    """A blob that is missing is no fault of a fetched file of that name in the same chunk."""
+
+    def read(places: Sequence[int]) -> list[Image | BaseException]:
+        return [_fault(place) if place == 0 else Image(IMAGES[0].copy()) for place in places]
+
+    with opened(model) as engine:
+        caption = engine.read_caption(CAPTIONS[0])
+        pairs = [Pair("0", caption, source) for source in ("blob", "url", "blob")]
+        engine.score_all(pairs, read)
+        outcomes = [_outcome(pair) for pair in pairs]
+    assert outcomes[0] == outcomes[2] == "image 0"
+    assert isinstance(outcomes[1], PairScore)
+
+
+@pytest.mark.parametrize("error", [ArithmeticError("no disk"), KeyboardInterrupt("no disk")])
+def test_what_reading_raises_reaches_those_whom_it_concerns(
+    model: ClipModel, error: BaseException
+) -> None:
+    """Pairs whose images were to be read get the error; one whose image is known is scored."""
+
+    def read(_: Sequence[int]) -> list[Image | BaseException]:
+        raise error
+
+    with opened(model) as engine:
+        engine.score("0", lambda: Image(IMAGES[0].copy()), CAPTIONS[0]).result(PATIENCE_S)
+        pairs = _pairs(engine, [(0, 1), (1, 1), (1, 2)])
+        with pytest.raises(type(error), match="no disk"):
+            engine.score_all(pairs, read)
+        assert isinstance(_outcome(pairs[0]), PairScore)
+        assert [pair.scored.exception(PATIENCE_S) for pair in pairs[1:]] == [error] * 2
+
+
+def test_too_few_images_are_an_error_and_not_a_hang(model: ClipModel) -> None:
+    """Whoever reads loses no pair."""
+    with opened(model) as engine:
+        pairs = _pairs(engine, [(0, 0), (1, 0)])
+        with pytest.raises(RuntimeError, match="1 images for 2"):
+            engine.score_all(pairs, lambda places: [Image(IMAGES[0].copy())])
+        assert all(pair.scored.exception(PATIENCE_S) for pair in pairs)
+
+
+def test_who_gave_up_harms_nobody(model: ClipModel) -> None:
+    """A pair that was cancelled is left out; its neighbours are scored."""
+    gate = Gate()
+    numbers = [(0, 0), (1, 1), (2, 2)]
+    with held(model, gate, lanes=1) as engine:
+        pairs = _pairs(engine, numbers)
+        engine.score_all(pairs, _reading(numbers, frozenset(), []))
+        assert pairs[1].scored.cancel()
+        gate.go_on.set()
+        assert all(isinstance(_outcome(pairs[place]), PairScore) for place in (0, 2))
+
+
+def test_a_closed_engine_says_so_to_all(model: ClipModel) -> None:
+    """What can no longer be staged fails at once, and nobody waits for it."""
+    with opened(model) as engine:
+        pass
+    pairs = _pairs(engine, [(0, 0), (1, 1)])
+    with pytest.raises(RuntimeError, match="closed"):
+        engine.score_all(pairs, _reading([(0, 0), (1, 1)], frozenset(), []))
+    assert all(isinstance(pair.scored.exception(0), RuntimeError) for pair in pairs)
+
+
+def test_more_than_may_be_staged_is_staged_in_time(model: ClipModel) -> None:
+    """A chunk larger than the room for it waits for room, and loses nothing."""
+    numbers = [(n % len(IMAGES), n % len(CAPTIONS)) for n in range(40)]
+    with opened(model, max_batch_items=1, lanes=1, cache_bytes=0) as engine:
+        pairs = [
+            Pair(f"{place}", engine.read_caption(f"{CAPTIONS[c]} {place}"))
+            for place, (_, c) in enumerate(numbers)
+        ]
+        staging = threading.Thread(
+            target=engine.score_all, args=(pairs, _reading(numbers, frozenset(), []))
+        )
+        staging.start()
+        assert all(isinstance(_outcome(pair), PairScore) for pair in pairs)
+        staging.join(PATIENCE_S)

@@ -1,0 +1,146 @@
+"""Posts on their way to the engine: together where they wait together, each for itself."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+
+from moderation.demo import MODEL_NAME
+from moderation.errors import Unscorable
+from moderation.media.answers import Answer
+from moderation.media.blobs import BlobStore
+from moderation.media.decode import DecoderPool, open_decoder
+from moderation.media.files import ImageFile
+from moderation.metrics import Metrics
+from moderation.scoring.engine import Engine, open_engine
+from moderation.scoring.model import ClipModel, load_model
+from moderation.settings import Settings
+from moderation.types import ImageRef, PairScore, Reason, Submission
+from moderation.wiring import Services
+from tests.unit.media.files import encode, noise
+from tests.unit.threads import PATIENCE_S
+from workers.prepare import Journey, Preparation
+
+
+class Turns:
+    """Holds the decoder's first turn until it may go on, and counts the images of each."""
+
+    def __init__(self, pool: DecoderPool) -> None:
+        self.images: list[int] = []
+        self.started, self.go_on = threading.Event(), threading.Event()
+        self.processes = pool.processes
+        self._pool = pool
+
+    def decode_all(self, files: Sequence[ImageFile]) -> list[Answer]:
+        """Decode as the pool does."""
+        self.images.append(len(files))
+        self.started.set()
+        assert self.go_on.wait(PATIENCE_S)
+        return self._pool.decode_all(files)
+
+
+@pytest.fixture(scope="module")
+def model() -> ClipModel:
+    """The bundled model."""
+    return load_model(MODEL_NAME, device="cpu")
+
+
+@pytest.fixture
+def engine(model: ClipModel) -> Iterator[Engine]:
+    """One lane that knows nothing yet."""
+    engine = open_engine(model, Settings(forward_lanes=1, precision="fp32"))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Services:
+    """A blob store on a disk, and metrics; there are no servers."""
+    blobs = BlobStore(tmp_path / "blobs", max_bytes=10**6)
+    nothing = cast("Any", None)
+    return Services(Settings(), nothing, nothing, blobs, Metrics())
+
+
+@pytest.fixture
+def turns(model: ClipModel) -> Iterator[Turns]:
+    """One decoder."""
+    with open_decoder(model.framing, Settings(decode_processes=1)) as pool:
+        yield Turns(pool)
+
+
+def _journey(key: str, caption: str = "a dog") -> Journey:
+    return Journey(
+        Submission(
+            id=uuid4(),
+            platform="p",
+            external_id=None,
+            policy="default",
+            caption=caption,
+            image=ImageRef(blob=key),
+            created_at=datetime.now(UTC),
+            attempts=1,
+        )
+    )
+
+
+def test_single_posts_that_wait_are_decoded_together(
+    services: Services, engine: Engine, turns: Turns
+) -> None:
+    """Posts of as many messages share one turn of a decoder, if they came during the last."""
+    keys = [services.blobs.put(encode(noise(8, 8, seed), "PNG")) for seed in range(6)]
+    journeys = [_journey(key) for key in keys]
+    preparation = Preparation(services, cast("DecoderPool", turns), engine)
+    preparation.begin(journeys[:1])
+    assert turns.started.wait(PATIENCE_S)
+    for journey in journeys[1:]:
+        preparation.begin([journey])
+    turns.go_on.set()
+    scores = [journey.scored.result(PATIENCE_S) for journey in journeys]
+    preparation.close()
+    assert turns.images == [1, 5]
+    assert len({score.cosine for score in scores}) == 6
+    assert all({"queue_wait", "fetch", "decode"} <= set(j.stages_s) for j in journeys)
+
+
+def test_one_bad_post_harms_no_neighbour(services: Services, engine: Engine, turns: Turns) -> None:
+    """Of posts that are prepared together, each one's fault is its own."""
+    good = [services.blobs.put(encode(noise(8, 8, seed), "PNG")) for seed in range(3)]
+    text = services.blobs.put(b"just some text")
+    wrong: dict[int, tuple[Journey, Reason]] = {
+        1: (_journey("0" * 64), Reason.IMAGE_NOT_FOUND),
+        2: (_journey(text), Reason.IMAGE_UNSUPPORTED),
+        4: (_journey(good[0], " "), Reason.CAPTION_EMPTY),
+    }
+    sound = iter(good)
+    journeys = [wrong[n][0] if n in wrong else _journey(next(sound)) for n in range(6)]
+    turns.go_on.set()
+    preparation = Preparation(services, cast("DecoderPool", turns), engine)
+    preparation.begin(journeys)
+    for place, journey in enumerate(journeys):
+        if place in wrong:
+            with pytest.raises(Unscorable) as caught:
+                journey.scored.result(PATIENCE_S)
+            assert caught.value.reason is wrong[place][1]
+        else:
+            assert isinstance(journey.scored.result(PATIENCE_S), PairScore)
+    preparation.close()
+
+
+def test_a_known_blob_is_not_looked_at(services: Services, engine: Engine, turns: Turns) -> None:
+    """A blob that was scored keeps its score also when it is gone, and costs no decoder."""
+    turns.go_on.set()
+    data = encode(noise(8, 8), "PNG")
+    key = services.blobs.put(data)
+    preparation = Preparation(services, cast("DecoderPool", turns), engine)
+    first, again = _journey(key), _journey(key)
+    preparation.begin([first])
+    score = first.scored.result(PATIENCE_S)
+    before = list(turns.images)
+    preparation.begin([again])
+    assert again.scored.result(PATIENCE_S) == score
+    preparation.close()
+    assert turns.images == before
