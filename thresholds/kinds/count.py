@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from thresholds.kinds.grammar import Sentence, in_case_of, parse
 from thresholds.kinds.kind import NotMade, Planned, World
@@ -125,13 +126,19 @@ def _first_thing(sentence: Sentence, own: set[str]) -> Iterator[_Counted]:
     relative = words[head + 1 : head + 2] in (("that",), ("which",), ("who",))
     verb = head + 2 if relative else head + 1
     # A second verb would have to agree too.
-    if not _OF_ONE.keys().isdisjoint(words[verb + 1 :]):
+    if not _OF_ONE.keys().isdisjoint(words[verb + 1 :]) or _joins_a_verb(words):
         return
     if verb < len(words) and words[verb] in _OF_ONE and not sentence.closes(head):
         between = (words[head + 1],) if relative else ()
         yield _Counted(0, verb, 1, (*named, *between, _OF_ONE[words[verb]]))
     elif not relative and (verb == len(words) or words[verb] in PREPOSITIONS | _ING):
         yield _Counted(0, head, 1, named)
+
+
+def _joins_a_verb(words: tuple[str, ...]) -> bool:
+    """Whether an "and" is followed by what may be a verb: "holds a spoon and looks at it"."""
+    after = [word for before, word in pairwise(words) if before == "and"]
+    return any(word.endswith("s") and word not in PLURALS for word in after)
 
 
 def _first_noun(sentence: Sentence) -> int | None:

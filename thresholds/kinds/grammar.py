@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from thresholds.kinds.words import (
+    ADVERBS,
     AUXILIARIES,
     CONJUNCTIONS,
     DETERMINERS,
@@ -18,7 +19,7 @@ from thresholds.kinds.words import (
 
 # Words with what binds them ("walk-in", "chef's", "8:25"), single signs, white space.
 _TOKEN = re.compile(r"[^\W_]+(?:['’:.,/-][^\W_]+)*|\s+|.", re.DOTALL)
-_BOUNDARIES = DETERMINERS | PRONOUNS | PREPOSITIONS | CONJUNCTIONS | AUXILIARIES
+_BOUNDARIES = DETERMINERS | PRONOUNS | PREPOSITIONS | CONJUNCTIONS | AUXILIARIES | ADVERBS
 _MOST_WORDS = 5
 
 
@@ -39,6 +40,10 @@ class Sentence:
     def original(self, first: int, last: int) -> str:
         """The text from word `first` to word `last`, as it stands."""
         return "".join(self.tokens[self.at[first] : self.at[last] + 1])
+
+    def before_comma(self, number: int) -> bool:
+        """Whether a comma comes right after a word."""
+        return "".join(self.tokens[self.at[number] + 1 :]).lstrip().startswith(",")
 
     def closes(self, number: int) -> bool:
         """Whether a sign or the end of the text comes right after a word."""

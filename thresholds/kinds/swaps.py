@@ -8,7 +8,16 @@ from typing import Any
 from thresholds.kinds.grammar import content_words
 from thresholds.kinds.kind import NotMade, Planned, World
 from thresholds.kinds.original import Original
-from thresholds.kinds.words import COLOURS, NO_NEWS, NOUNS, NUMBERS, PEOPLE, SCENERY, SYNONYMS
+from thresholds.kinds.words import (
+    COLOURS,
+    NO_NEWS,
+    NOUNS,
+    NUMBERS,
+    PEOPLE,
+    SCENERY,
+    SYNONYMS,
+    VAGUE,
+)
 
 # Below it two captions share hardly more than one frequent word: no topic.
 LEAST_ALIKE = 0.2
@@ -49,6 +58,8 @@ class Captions:
         the image's own captions may be more like it than `MOST_ALIKE`.
         """
         sha256 = pair.photo.sha256
+        if not content_words(pair.caption):
+            raise NotMade("no word that says what is shown")
         row = self._vectors[self._rows[sha256, pair.caption]]
         alike = (row @ self._vectors.T).tocoo()
         ranked = sorted(
@@ -93,7 +104,7 @@ def _news(word: str) -> int:
         return 1
     if word in NOUNS or word in NUMBERS:
         return 2
-    return 0 if word.endswith(("ing", "ed", "ly")) or word in NO_NEWS else 1
+    return 0 if word.endswith(("ing", "ed", "ly")) or word in NO_NEWS | VAGUE else 1
 
 
 def random(pair: Original, world: World) -> Planned:

@@ -42,9 +42,10 @@ def word_order(pair: Original, world: World) -> Planned:
 
 def _hangs_on_another(sentence: Sentence, first: int) -> bool:
     """Whether the phrase may hang on words before it, so that what it does is not its own."""
-    return sentence.words[first - 1] not in (
-        "is", "are", "of", "see", "with", "a", "",
-    ) and not sentence.closes(first - 1)  # fmt: skip
+    before = sentence.words[:first]
+    if before[-1] == "of":
+        return before[-2:-1] != ("up",) and PICTURES.isdisjoint(before[-2:])
+    return before[-1] not in ("is", "are", "see", "with") and not sentence.closes(first - 1)
 
 
 def _swapped(sentence: Sentence, left: Phrase) -> str | None:
@@ -64,9 +65,11 @@ def _swapped(sentence: Sentence, left: Phrase) -> str | None:
         return None
     if link[-3:] == ("in", "front", "of") and {left.head, right.head} & _FACED:
         return None
-    # A verb after the second thing would get another subject, or none.
+    # A verb after the second thing would get another subject; a list goes on after a comma.
     following = sentence.words[right.last + 1 : right.last + 2]
     if following and following[0] in (*_FINITE, *CONJUNCTIONS, "of", "has"):
+        return None
+    if sentence.before_comma(right.last):
         return None
     return _exchanged(sentence, left, right, start)
 

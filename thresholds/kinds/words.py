@@ -185,6 +185,7 @@ AUXILIARIES = frozenset(
         "might must should there's"
     )
 )
+ADVERBS = frozenset(listed("here there together outdoors indoors today now alone away"))
 VAGUE = frozenset(
     listed(
         "several many some few group groups crowd crowds bunch herd herds flock lots fleet "
@@ -383,7 +384,9 @@ SYNONYMS = {
         listed("fridge refrigerator icebox"),
         listed("phone cellphone"),
         listed("sofa couch"),
-        listed("tub bathtub"),
+        listed("tub bathtub jacuzzi whirlpool"),
+        listed("desk table"),
+        listed("cement concrete pavement"),
         listed("tv television monitor"),
         listed("dog puppy poodle"),
         listed("cat kitten"),
@@ -407,12 +410,14 @@ SYNONYMS = {
     )
     for word in row
 }
-# What is often in a photo without being worth a word.
+# What is often in a photo without being worth a word, and what is in most rooms of a sort.
 SCENERY = frozenset(
     listed(
-        "tree bush wall floor ceiling room road street path sidewalk building house home window "
-        "door table field grass sky ground park beach sea yard lawn meadow city town day night "
-        "snow air area cloud stone wood background shirt post sign"
+        "car tree bush wall floor ceiling room road street path sidewalk intersection building house "
+        "home window door table field grass sky ground park beach sea yard lawn meadow city town "
+        "day night snow air area cloud stone wood background shirt post sign court "
+        "kitchen bathroom bedroom office hallway mirror sink toilet shower cabinet counter towel "
+        "lamp curtain rug shelf plate bowl fork knife spoon mouse keyboard"
     )
 )
 # Words by which a caption neither names something new nor surely contradicts another.
