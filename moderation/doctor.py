@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,9 @@ from moderation.api.health import check_parts
 from moderation.demo import MODEL_CALIBRATION, MODEL_NAME
 from moderation.errors import CaptionguardError
 from moderation.media.decode import sandbox_report
+from moderation.published import Publication
 from moderation.settings import Settings
-from moderation.store import refused, submissions, workers
+from moderation.store import calibrations, refused, submissions, workers
 from moderation.wiring import Services, open_services
 
 _LEAST_FREE_BYTES = 2 * 2**30
@@ -34,11 +36,12 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Examine everything, in the order in which one part needs the one before."""
-    findings = [_model(settings), _device(settings), _decoder(), _disk(settings)]
+    findings = [_device(settings), _decoder(), _disk(settings)]
     try:
         services = open_services(settings)
     except CaptionguardError as error:
-        return [*findings, Finding("servers", False, "not found", str(error))]
+        missing = Finding("servers", False, "not found", str(error))
+        return [_model(settings, is_published=False), *findings, missing]
     parts = check_parts(services)
     advice = {
         "postgresql": "Check CAPTIONGUARD_DATABASE_URL; `captionguard migrate` makes the tables.",
@@ -49,16 +52,21 @@ def examine(settings: Settings) -> list[Finding]:
         findings.append(
             Finding(part, state == "ok", state, None if state == "ok" else advice[part])
         )
+    is_published = False
     if parts["postgresql"] == "ok":
-        findings += [_workers(services), _pending(services), _refused(services)]
+        with services.database.connect() as connection:
+            current = calibrations.current(connection)
+        is_published = any(entry.state.live_version for entry in current.values())
+        findings += [_workers(services, current), _published(current)]
+        findings += [_pending(services), _refused(services)]
     if parts["redis"] == "ok":
         depth = services.queue.depth_messages()
         findings.append(Finding("queue", True, f"{depth} messages wait in Redis"))
     services.close()
-    return findings
+    return [_model(settings, is_published=is_published), *findings]
 
 
-def _model(settings: Settings) -> Finding:
+def _model(settings: Settings, *, is_published: bool) -> Finding:
     missing = [name for name in ("torch", "open_clip") if importlib.util.find_spec(name) is None]
     if missing:
         return Finding(
@@ -67,8 +75,11 @@ def _model(settings: Settings) -> Finding:
     is_demo = settings.model == MODEL_NAME
     path = settings.calibration_file or (MODEL_CALIBRATION if is_demo else None)
     advice = (
-        "Make one with `captionguard thresholds calibrate` and set CAPTIONGUARD_CALIBRATION_FILE."
+        "Make one with `captionguard thresholds calibrate`, and set CAPTIONGUARD_CALIBRATION_FILE "
+        "or publish it."
     )
+    if path is None and is_published:
+        return Finding("model", True, f"{settings.model}, with what is published")
     if path is None:
         return Finding("model", False, f"{settings.model} has no calibration", advice)
     try:
@@ -119,15 +130,36 @@ def _disk(settings: Settings) -> Finding:
     )
 
 
-def _workers(services: Services) -> Finding:
+def _workers(services: Services, current: Mapping[str, Publication]) -> Finding:
     with services.database.connect() as connection:
         alive = workers.living(connection, lease_s=services.settings.lease_s)
     if not alive:
         return Finding("workers", False, "none beats", "Start one with `captionguard worker`.")
-    calibrations = {worker.calibration_version for worker in alive}
-    ok = len(calibrations) == 1
-    state = f"{len(alive)} beat, calibration {', '.join(sorted(calibrations))}"
+    newest = max((entry.id for entry in current.values()), default=0)
+    behind = sum((worker.publication or 0) < newest for worker in alive)
+    if behind:
+        return Finding(
+            "workers",
+            False,
+            f"{len(alive)} beat, {behind} do not act on what was published last",
+            "Look for publication_refused in their logs, which says why.",
+        )
+    versions = {worker.calibration_version for worker in alive}
+    ok = len(versions) == 1
+    state = f"{len(alive)} beat, calibration {', '.join(sorted(versions))}"
     return Finding("workers", ok, state, None if ok else "Give all workers the same calibration.")
+
+
+def _published(current: Mapping[str, Publication]) -> Finding:
+    """What is live for which policy; where nothing is, workers have their own."""
+    told = []
+    for policy, entry in sorted(current.items()):
+        live, candidate = entry.state.live_version, entry.state.candidate_version
+        if live or candidate:
+            trial = f" and {candidate} on trial" if candidate else ""
+            told.append(f"{policy} has {live or 'no own'}{trial}")
+    state = "; ".join(told) or "nothing; workers judge by what they were started with"
+    return Finding("published", True, state)
 
 
 def _pending(services: Services) -> Finding:

@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from moderation.errors import CalibrationRefused
@@ -45,6 +46,18 @@ class Publication:
     who: str
     why: str
     created_at: datetime
+
+    def to_document(self) -> dict[str, Any]:
+        """The document that tools read."""
+        return {
+            "publication": self.id,
+            "policy": self.policy,
+            "action": self.action.value,
+            **asdict(self.state),
+            "who": self.who,
+            "why": self.why,
+            "created_at": self.created_at.isoformat(),
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,9 @@ from moderation.settings import Settings, load_settings
 from moderation.store import calibrations, database, workers
 from moderation.store.workers import WorkerInfo
 from moderation.wiring import open_services
+from thresholds.versions import set_artifact
 from workers.prefetch import Prefetch, PrefetchStep
-from workers.published import Calibrations, no_calibration, started_with
+from workers.published import Calibrations, no_calibration
 from workers.runtime import Runtime, open_scorer
 from workers.score import handle_message
 
@@ -63,7 +64,7 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
         settings = load_settings()
         self._services = open_services(settings)
         database.migrate(self._services.database)
-        artifact = started_with(settings)
+        artifact = set_artifact(settings)
         if artifact is None:
             # Told at once, and not after a large model was loaded in vain.
             with self._services.database.connect() as connection:

@@ -2,30 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 
-from moderation.demo import MODEL_CALIBRATION, MODEL_NAME
 from moderation.errors import CalibrationRefused
 from moderation.metrics import Metrics
-from moderation.published import InForce, Publication, Published, Refusal, published
+from moderation.published import InForce, Published, Refusal, published
 from moderation.scoring.model import ClipModel
 from moderation.settings import Settings
 from moderation.store import calibrations
 from moderation.types import Calibration, PairScore
 from moderation.verdict import decide
-from thresholds.artifact import Artifact, calibration_for, parse_artifact, read_artifact
+from thresholds.artifact import calibration_for, parse_artifact
 
 log = structlog.get_logger()
-
-
-def started_with(settings: Settings) -> Artifact | None:
-    """The calibration that is set or, for the bundled model, bundled; None if there is none."""
-    if settings.calibration_file is not None:
-        return read_artifact(settings.calibration_file)
-    return read_artifact(MODEL_CALIBRATION) if settings.model == MODEL_NAME else None
 
 
 def no_calibration(settings: Settings) -> CalibrationRefused:
@@ -71,7 +62,7 @@ class Calibrations:
             if self._current is None:
                 raise
             # Another database than before, such as an older copy.
-            log.error("publications_gone", why=str(error))
+            log.error("publications_gone", reason=str(error))
             now, refusals = self._current, []
         self._tell(now, refusals)
         self._current = now
@@ -103,25 +94,17 @@ class Calibrations:
     def _tell(self, now: Published, refusals: Sequence[Refusal]) -> None:
         for refusal in refusals:
             if refusal.publication.id not in self._told:
-                log.error("publication_refused", why=refusal.why, **_fields(refusal.publication))
+                log.error(
+                    "publication_refused",
+                    reason=refusal.why,
+                    **refusal.publication.to_document(),
+                )
         self._told = frozenset(refusal.publication.id for refusal in refusals)
         self._metrics.refused_publications.set(len(refusals))
         before = self._current.entries if self._current else ()
         for entry in now.entries:
             if entry not in before:
-                log.info("publication_taken_up", why=entry.why, **_fields(entry))
+                log.info("publication_taken_up", **entry.to_document())
         for in_force in (now.default, *now.own.values()):
             if in_force.candidate is not None:
                 self._metrics.expect_shadow(in_force.policy, in_force.candidate.version)
-
-
-def _fields(entry: Publication) -> dict[str, Any]:
-    return {
-        "publication": entry.id,
-        "policy": entry.policy,
-        "action": entry.action.value,
-        "live": entry.state.live_version,
-        "candidate": entry.state.candidate_version,
-        "share": entry.state.candidate_share,
-        "who": entry.who,
-    }

@@ -9,13 +9,14 @@ from moderation.metrics import Metrics
 from moderation.settings import Settings
 from moderation.types import Calibration, Verdict
 from moderation.verdict import decide, to_document, unscorable
-from workers.published import no_calibration, started_with
+from thresholds.versions import set_artifact
+from workers.published import no_calibration
 from workers.runtime import Scorer, open_scorer
 
 
 def score_once(settings: Settings, data: bytes, caption: str) -> dict[str, Any]:
     """Score one image file and caption; the document of `captionguard score --json`."""
-    artifact = started_with(settings)
+    artifact = set_artifact(settings)
     if artifact is None:
         raise no_calibration(settings)
     # One image needs one decoder.

@@ -174,6 +174,16 @@ def find(connection: Connection, ids: Sequence[UUID], *, platform: str | None) -
     ]
 
 
+def recent_policies(connection: Connection, *, at_most: int) -> list[str]:
+    """The policies of the newest so many submissions, the most frequent first."""
+    # Ids rise with time, and have an index.
+    recent = (
+        select(submissions.c.policy).order_by(submissions.c.id.desc()).limit(at_most).subquery()
+    )
+    query = select(recent.c.policy).group_by(recent.c.policy).order_by(func.count().desc())
+    return list(connection.execute(query).scalars())
+
+
 def count_pending(connection: Connection, *, at_most: int) -> int:
     """How many submissions have no verdict; stops counting at `at_most`."""
     pending = (
@@ -224,4 +234,5 @@ def _verdict(row: RowMapping) -> Verdict | None:
 
 def ping(connection: Connection) -> None:
     """Raise when the tables are not there or not at this version."""
-    connection.execute(text("SELECT 1 FROM submissions LIMIT 1"))
+    # A table of the first version, and one of the last.
+    connection.execute(text("SELECT 1 FROM submissions, publications LIMIT 1"))

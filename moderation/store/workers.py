@@ -2,7 +2,8 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, delete, func, select
@@ -22,6 +23,10 @@ class WorkerInfo:
     calibration_version: str
     publication: int | None
     metrics_url: str | None
+
+    def to_document(self) -> dict[str, Any]:
+        """The document that tools read."""
+        return asdict(self) | {"id": str(self.id)}
 
 
 def beat(connection: Connection, worker: WorkerInfo, holding: Sequence[str]) -> None:
