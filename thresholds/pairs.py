@@ -25,6 +25,7 @@ class Pair:
     """An image by its path or URL, a caption, and whether they belong together.
 
     `line` is its place in the file; `sha256` names the image by its content, once it was read.
+    `of_image` names the one that an edited image was made of, whose pairs stay together.
     """
 
     line: int
@@ -35,11 +36,13 @@ class Pair:
     weight: float = 1.0
     split: str = UNSPLIT
     sha256: str | None = None
+    of_image: str | None = None
 
 
 def read_pairs(path: Path, text: str, *, need_labels: bool) -> list[Pair]:
-    """Read `{"image", "caption", "label"[, "kind", "weight", "split"]}` lines; no image is opened.
+    """Read lines of `{"image", "caption", "label"[, "kind", "weight", "split", "of_image"]}`.
 
+    No image is opened.
     Without `need_labels` all pairs count as matches, and those labelled as mismatches are left
     out. Raises `InputRefused` at the first line that is wrong, with its number.
     """
@@ -68,6 +71,9 @@ def _pair(line: int, document: dict[str, Any], folder: Path, *, need_labels: boo
             "has no label; give each line a label, match or mismatch, or use --cold-start for "
             "unlabelled pairs"
         )
+    of_image = document.get("of_image")
+    if not (of_image is None or (isinstance(of_image, str) and of_image)):
+        raise ValueError("of_image must name an image")
     is_url = image.startswith(("http://", "https://"))
     return Pair(
         line=line,
@@ -77,6 +83,7 @@ def _pair(line: int, document: dict[str, Any], folder: Path, *, need_labels: boo
         kind=read_kind(document.get("kind")),
         weight=read_weight(document.get("weight", 1.0)),
         split=read_split(document["split"]) if "split" in document else UNSPLIT,
+        of_image=of_image,
     )
 
 

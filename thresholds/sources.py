@@ -138,7 +138,7 @@ def _labels_of(scored: "Sequence[ScoredPair]") -> Labels:
     return Labels.of(
         np.array([result.cosine for result in scored], dtype=np.float64),
         np.array([pair.is_match for pair in pairs], dtype=np.bool_),
-        images=np.array([result.sha256 for result in scored], dtype=np.str_),
+        images=np.array([r.pair.of_image or r.sha256 for r in scored], dtype=np.str_),
         weights=np.array([pair.weight for pair in pairs], dtype=np.float64),
         kinds=np.array([pair.kind for pair in pairs], dtype=np.str_),
         splits=np.array([pair.split for pair in pairs], dtype=np.str_),

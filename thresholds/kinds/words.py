@@ -413,11 +413,11 @@ SYNONYMS = {
 # What is often in a photo without being worth a word, and what is in most rooms of a sort.
 SCENERY = frozenset(
     listed(
-        "car tree bush wall floor ceiling room road street path sidewalk intersection building house "
-        "home window door table field grass sky ground park beach sea yard lawn meadow city town "
-        "day night snow air area cloud stone wood background shirt post sign court "
-        "kitchen bathroom bedroom office hallway mirror sink toilet shower cabinet counter towel "
-        "lamp curtain rug shelf plate bowl fork knife spoon mouse keyboard"
+        "car tree bush wall floor ceiling room road street path sidewalk intersection building "
+        "house home window door table field grass sky ground park beach sea yard lawn meadow "
+        "city town day night snow air area cloud stone wood background shirt post sign court "
+        "kitchen bathroom bedroom office hallway mirror sink toilet shower cabinet counter "
+        "towel lamp curtain rug shelf plate bowl fork knife spoon mouse keyboard"
     )
 )
 # Words by which a caption neither names something new nor surely contradicts another.
