@@ -42,9 +42,9 @@ def read_cosines(path: Path, text: str) -> CosineFile:
     has = {name for name in _KNOWN if name in rows[0][1]}
     for line, row in rows:
         if missing := sorted(name for name in has if name not in row):
-            raise wrong_line(path, line, f"has no {missing[0]}, but the first line has one")
+            raise wrong_line(path, line, f"has no {missing[0]}, as the first line has")
         if more := sorted(name for name in row if name not in has):
-            raise wrong_line(path, line, f"has a {more[0]}, but the first line has none")
+            raise wrong_line(path, line, f"has {more[0]}, as the first line has not")
 
     def column(name: str) -> list[Any]:
         return [row[name] for _, row in rows]

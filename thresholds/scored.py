@@ -6,7 +6,7 @@ import math
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from rich.text import Text
 
@@ -24,12 +24,19 @@ class KeptCosines:
         self.path = path
         self._lock = threading.Lock()
         self._known = _read(path)
+        self._file: BinaryIO | None = None
         self._file = self._open()
 
     @classmethod
     def beside(cls, labels: Path, *, fingerprint: str, precision: str) -> "KeptCosines":
         """Those of one file of labels, and of one model in one precision: others differ."""
         return cls(labels.with_name(f"{labels.name}.{fingerprint}.{precision}.cosines.jsonl"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -78,7 +85,9 @@ class KeptCosines:
         return file
 
     def _give_up(self, error: OSError) -> None:
-        self._file = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
         people.print(
             Text(
                 f"{self.path.name} cannot be written ({error.strerror}): cosines are not kept, and "

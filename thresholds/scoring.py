@@ -25,6 +25,9 @@ from moderation.types import PairScore
 from thresholds.pairs import Pair
 from thresholds.scored import KeptCosines
 
+# The SHA-256 of a pair's image, and its score once both towers have seen it.
+Staged = Future[tuple[str, Future[PairScore]]]
+
 
 @dataclass(frozen=True, slots=True)
 class ScoredPair:
@@ -90,16 +93,16 @@ class PairScorer:
 
     def score(self, pairs: Iterable[Pair]) -> Iterator[ScoredPair | RefusedPair]:
         """Score pairs, in their order."""
-        window: deque[tuple[Pair, Future[tuple[str, Future[PairScore]]]]] = deque()
+        window: deque[tuple[Pair, Staged]] = deque()
         for pair in pairs:
-            if len(window) == self._at_once:
+            while window and (len(window) == self._at_once or _is_done(window[0][1])):
                 yield _result(*window.popleft())
             window.append((pair, self._threads.submit(self._stage, pair)))
         while window:
             yield _result(*window.popleft())
 
     def _stage(self, pair: Pair) -> tuple[str, "Future[PairScore]"]:
-        """The image's SHA-256, and the pair's score once it is there."""
+        """Read and decode a pair, unless its cosine is known. Raises what is wrong with it."""
         if fault := caption_fault(pair.caption):
             raise Unscorable(fault, NO_WORD)
         if len(pair.caption) > self._settings.max_caption_chars:
@@ -135,9 +138,11 @@ class PairScorer:
         return read_image(Path(image), self._settings)
 
 
-def _result(
-    pair: Pair, staged: "Future[tuple[str, Future[PairScore]]]"
-) -> ScoredPair | RefusedPair:
+def _is_done(staged: Staged) -> bool:
+    return staged.done() and (staged.exception() is not None or staged.result()[1].done())
+
+
+def _result(pair: Pair, staged: Staged) -> ScoredPair | RefusedPair:
     try:
         sha256, score = staged.result()
         return ScoredPair(pair, sha256, score.result().cosine)

@@ -58,8 +58,9 @@ def calibrate(
     "mismatch"}, which the model scores. Cosines are kept beside the file, so that a run that
     is stopped goes on where it was.
 
-    CSV with a header, or JSON lines, of cosine and label. No model is needed, but without
-    --model the calibration names none, and workers refuse it.
+    CSV with a header, or JSON lines, of cosine and label, in the same two words: 1 or true
+    could mean either. No model is needed, but without --model the calibration names none, and
+    workers refuse it.
 
     Both may have "kind", "weight" (1/p of a pair drawn with probability p) and "split" (fit,
     choose or report; by the image's name if not given), cosines also "image".
