@@ -28,31 +28,18 @@ class Missing:
 def missing_labels(
     target: Target, flags: Flags, labels: Labels, *, confidence: float
 ) -> Missing | None:
-    """What to add to `labels` for a guarantee, if rates stay as observed.
+    """What to add to `labels` for a guarantee, if rates are as observed.
 
     `flags` are of the part of them that the guarantee was tried on. The same exact tests are
-    asked for the numbers at which they pass in 9 of 10 draws. None where the target lies
-    beyond the observed rates: then no number of labels is enough.
+    asked for the numbers at which they pass in 9 of 10 draws each. Rates of few labels are
+    rough, so this is a first step rather than a promise. None where the target lies beyond the
+    observed rates: then no number of labels is enough.
     """
-    # Where a threshold is looked for between both classes, few labels leave gaps by luck: half a
-    # label is added to each side of a rate first.
-    for added in (0.5, 0.0):
-        missing = _missing(target, flags, labels, confidence, added)
-        if missing is not None:
-            return missing
-    return None
-
-
-def _missing(
-    target: Target, flags: Flags, labels: Labels, confidence: float, added: float
-) -> Missing | None:
-    """The cheapest way over all bounds and thresholds."""
     tried = bounds_for(target)
     best: tuple[float, Missing] | None = None
     for bounds in tried:
         error = (1 - confidence) / len(tried) / max(1, bounds.sequences)
-        between = added if bounds.sequences == 2 else 0.0
-        mismatches, matches = _needed(bounds, flags, error, between)
+        mismatches, matches = _needed(bounds, flags, error)
         more = (
             _more(mismatches, flags.mismatches, labels.images[~labels.is_match]),
             _more(matches, flags.matches, labels.images[labels.is_match]),
@@ -64,18 +51,16 @@ def _missing(
     return best[1] if best else None
 
 
-def _needed(bounds: Bounds, flags: Flags, error: float, added: float) -> tuple[Floats, Floats]:
+def _needed(bounds: Bounds, flags: Flags, error: float) -> tuple[Floats, Floats]:
     """Mismatches and matches that the tests at each threshold, (g,), need."""
     mismatches, matches = np.zeros(len(GRID)), np.zeros(len(GRID))
-    found, n = flags.mismatches_flagged, flags.mismatches
+    recall = flags.mismatches_flagged / max(1, flags.mismatches)
     if bounds.recall_min is not None:
-        missed = (n - found + added) / (n + 2 * added)
-        mismatches = _labels_for(missed, 1 - bounds.recall_min, error)
+        mismatches = _labels_for(1 - recall, 1 - bounds.recall_min, error)
     if bounds.recall_max is not None:
-        recall = (found + added) / (n + 2 * added)
         mismatches = np.maximum(mismatches, _labels_for(recall, bounds.recall_max, error))
     if bounds.false_positive_rate_max is not None:
-        rate = (flags.matches_flagged + added) / (flags.matches + 2 * added)
+        rate = flags.matches_flagged / max(1, flags.matches)
         matches = _labels_for(rate, bounds.false_positive_rate_max, error)
     return mismatches, matches
 

@@ -6,7 +6,7 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from moderation.curves import Curve, Floats
 from thresholds.artifact import Interval, Report
-from thresholds.labels import Bools, Labels
+from thresholds.labels import Bools, Ints, Labels
 
 _BINS = 10
 _RESAMPLES = 500
@@ -39,14 +39,24 @@ def expected_calibration_error(scores: Floats, is_match: Bools, weights: Floats)
     Naeini, Cooper and Hauskrecht (2015), with quantile bins. Equal scores stay together, so
     neither the order of rows nor writing one twice instead of weighing it double changes it.
     """
-    values, value_of = np.unique(scores, return_inverse=True)
+    gaps = calibration_gaps(scores, is_match, weights, score_bins(scores, weights))
+    return float(np.abs(gaps).sum())
+
+
+def score_bins(scores: Floats, weights: Floats) -> Ints:
+    """The bin, 0 to 9, of each score, (n,): ten bins of equal weight."""
+    _, value_of = np.unique(scores, return_inverse=True)
     weight = np.bincount(value_of, weights)
-    matched = np.bincount(value_of, weights * is_match)
     # A score belongs to the bin in which the middle of its weight lies.
     place = (np.cumsum(weight) - weight / 2) / weight.sum()
-    bins = np.minimum((place * _BINS).astype(np.intp), _BINS - 1)
-    apart = np.bincount(bins, weight * values) - np.bincount(bins, matched)
-    return float(np.abs(apart).sum() / weight.sum())
+    bins: Ints = np.minimum((place * _BINS).astype(np.int64), _BINS - 1)[value_of]
+    return bins
+
+
+def calibration_gaps(scores: Floats, is_match: Bools, weights: Floats, bins: Ints) -> Floats:
+    """By how much scores are above the share of matches in each bin, (10,), as shares of all."""
+    gaps: Floats = np.bincount(bins, weights * (scores - is_match), _BINS) / weights.sum()
+    return gaps
 
 
 def weighted_share(hits: Bools, weights: Floats) -> Interval:
