@@ -12,7 +12,7 @@ from moderation.errors import InputRefused
 from moderation.settings import Settings
 from moderation.store import database, decisions
 from moderation.store.tables import calibrations
-from thresholds.artifact import Artifact, read_artifact
+from thresholds.artifact import read_artifact
 from thresholds.labels import Labels
 from thresholds.models import NamedModel, load_identity
 
@@ -68,22 +68,21 @@ def _model(connection: Connection, settings: Settings, wanted: str | None) -> Na
     if path is not None:
         artifact = read_artifact(path)
         if wanted in (None, artifact.model, settings.model):
-            return _named(artifact)
+            return NamedModel(
+                artifact.model, artifact.weights_sha256, artifact.preprocessing_sha256
+            )
     spec = wanted or settings.model
+    parts = [
+        calibrations.c.artifact[name].as_string()
+        for name in ("model", "weights_sha256", "preprocessing_sha256")
+    ]
     newest = (
-        select(calibrations.c.artifact)
-        .where(calibrations.c.artifact["model"].astext == spec)
-        .order_by(calibrations.c.created_at.desc())
-        .limit(1)
+        select(*parts).where(parts[0] == spec).order_by(calibrations.c.created_at.desc()).limit(1)
     )
-    published = connection.execute(newest).scalar_one_or_none()
+    published = connection.execute(newest).one_or_none()
     if published is not None:
-        return _named(Artifact.model_validate(published))
+        return NamedModel(*published)
     return load_identity(spec, settings)
-
-
-def _named(artifact: Artifact) -> NamedModel:
-    return NamedModel(artifact.model, artifact.weights_sha256, artifact.preprocessing_sha256)
 
 
 def _nothing(model: NamedModel, others: dict[str, int], since: datetime | None) -> str:
