@@ -42,9 +42,8 @@ class Pair:
 def read_pairs(path: Path, text: str, *, need_labels: bool) -> list[Pair]:
     """Read lines of `{"image", "caption", "label"[, "kind", "weight", "split", "of_image"]}`.
 
-    No image is opened.
-    Without `need_labels` all pairs count as matches, and those labelled as mismatches are left
-    out. Raises `InputRefused` at the first line that is wrong, with its number.
+    No image is opened. Without `need_labels` all pairs count as matches, and those labelled as
+    mismatches are left out. Raises `InputRefused` at the first line that is wrong, with its number.
     """
     pairs: list[Pair] = []
     for line, document in read_objects(path, text):

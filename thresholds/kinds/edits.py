@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -86,9 +87,15 @@ def margin_px(text_px: int) -> int:
     return max(2, text_px // 3)
 
 
+# For measuring alone, by one thread: fonts are not shared while they draw.
+@lru_cache(maxsize=64)
+def _font(text_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(text_px)
+
+
 def wrapped(text: str, text_px: int, width_px: int) -> tuple[str, ...] | None:
     """The text in lines that fit, or None where a single word does not."""
-    font = ImageFont.load_default(text_px)
+    font = _font(text_px)
     room = width_px - 2 * margin_px(text_px)
     lines: list[str] = []
     for word in text.split():

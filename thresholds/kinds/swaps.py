@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from thresholds.kinds.grammar import content_words
 from thresholds.kinds.kind import NotMade, Planned, World
 from thresholds.kinds.original import Original
@@ -39,6 +41,8 @@ class Captions:
         for row, pair in enumerate(pairs):
             self._own[pair.photo.sha256].append(row)
             self._rows[pair.photo.sha256, pair.caption] = row
+        self._things = [things_in(pair.caption) for pair in pairs]
+        self._said: dict[str, frozenset[str]] = {}
 
     def another(self, pair: Original, world: World) -> str:
         """The caption of any other image that says what none of this image's own says."""
@@ -46,9 +50,9 @@ class Captions:
             raise NotMade("there is no other image")
         rng = world.rng("random", pair.photo.sha256, pair.caption)
         for _ in range(_LOOKED_AT):
-            other = self._pairs[rng.randrange(len(self._pairs))]
-            if other.photo.sha256 != pair.photo.sha256 and says_else(other.caption, pair):
-                return other.caption
+            row = rng.randrange(len(self._pairs))
+            if self._is_wrong(row, pair):
+                return self._pairs[row].caption
         raise NotMade("no other image's caption says something else")
 
     def nearest(self, pair: Original) -> str:
@@ -57,46 +61,51 @@ class Captions:
         Likeness is the cosine of TF-IDF vectors of content words, from `LEAST_ALIKE`; none of
         the image's own captions may be more like it than `MOST_ALIKE`.
         """
-        sha256 = pair.photo.sha256
-        if not content_words(pair.caption):
+        row = self._rows[pair.photo.sha256, pair.caption]
+        if not self._things[row]:
             raise NotMade("no word that says what is shown")
-        row = self._vectors[self._rows[sha256, pair.caption]]
-        alike = (row @ self._vectors.T).tocoo()
-        ranked = sorted(
-            (-round(cosine, _DIGITS), int(other))
-            for other, cosine in zip(alike.coords[1], alike.data.tolist(), strict=True)
-            if cosine >= LEAST_ALIKE
-        )
-        own = self._vectors[self._own[sha256]]
-        for _, number in ranked[:_LOOKED_AT]:
-            other = self._pairs[number]
-            if other.photo.sha256 == sha256 or not says_else(other.caption, pair):
-                continue
-            if (own @ self._vectors[number].T).max() <= MOST_ALIKE:
-                return other.caption
+        vectors, transposed = self._vectors
+        alike = (vectors[row] @ transposed).tocoo()
+        rows, cosines = alike.coords[1], np.round(alike.data, _DIGITS)
+        on_topic = cosines >= LEAST_ALIKE
+        rows, cosines = rows[on_topic], cosines[on_topic]
+        own = vectors[self._own[pair.photo.sha256]]
+        ranked: list[int] = rows[np.lexsort((rows, -cosines))][:_LOOKED_AT].tolist()
+        for other in ranked:
+            if self._is_wrong(other, pair) and (own @ vectors[other].T).max() <= MOST_ALIKE:
+                return self._pairs[other].caption
         raise NotMade("no other image's caption is on its topic and says something else")
 
+    def _is_wrong(self, row: int, pair: Original) -> bool:
+        """Whether the caption of a row is another image's, and says something else."""
+        sha256 = pair.photo.sha256
+        if self._pairs[row].photo.sha256 == sha256:
+            return False
+        if sha256 not in self._said:
+            self._said[sha256] = frozenset().union(*map(things_in, pair.photo.captions))
+        return says_else(self._things[row], self._said[sha256])
+
     @cached_property
-    def _vectors(self) -> Any:
-        """TF-IDF vectors of unit length, sparse, (captions, words)."""
+    def _vectors(self) -> tuple[Any, Any]:
+        """TF-IDF vectors of unit length, sparse, (captions, words), and (words, captions)."""
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         vectorizer = TfidfVectorizer(analyzer=content_words)
-        return vectorizer.fit_transform([pair.caption for pair in self._pairs])
+        vectors = vectorizer.fit_transform([pair.caption for pair in self._pairs])
+        return vectors, vectors.T.tocsr()
 
 
-def says_else(caption: str, pair: Original) -> bool:
-    """Whether a caption names what no caption of the pair's image does, so that it is false.
+def things_in(caption: str) -> frozenset[str]:
+    """The content words of a caption, one name for things that have several."""
+    return frozenset(SYNONYMS.get(word, word) for word in content_words(caption))
+
+
+def says_else(things: frozenset[str], own: frozenset[str]) -> bool:
+    """Whether a caption names what no caption of an image does, so that it is false of it.
 
     A noun or number is enough; of scenery, people, colours and unknown words it takes two.
     """
-    own = {_thing(word) for each in pair.photo.captions for word in content_words(each)}
-    new = {_thing(word) for word in content_words(caption)} - own
-    return sum(_news(word) for word in new) >= _ENOUGH_NEWS
-
-
-def _thing(word: str) -> str:
-    return SYNONYMS.get(word, word)
+    return sum(_news(word) for word in things - own) >= _ENOUGH_NEWS
 
 
 def _news(word: str) -> int:
