@@ -36,6 +36,7 @@ _FIXED = {
     "brown": {"bear", "bears", "rice"},
     "big": {"ben", "bird"},
     "tall": {"as"},
+    "brick": {"lined"},
 }
 _PHOTO = {"photo", "picture", "photograph", "image", "shot", "portrait"}
 _LINKS = {"is", "are", "was", "were"}

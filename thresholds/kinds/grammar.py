@@ -92,7 +92,10 @@ def with_word(sentence: Sentence, number: int, word: str) -> str:
     new = in_case_of(sentence.tokens[sentence.at[number]], word)
     if number and sentence.words[number - 1] in ("a", "an"):
         old = sentence.tokens[sentence.at[number - 1]]
-        return sentence.replaced(number - 1, number, [in_case_of(old, article(word)), new])
+        fitting = in_case_of(old, article(word))
+        return sentence.replaced(
+            number - 1, number, [fitting.upper() if new.isupper() else fitting, new]
+        )
     return sentence.replaced(number, number, [new])
 
 

@@ -112,7 +112,7 @@ def write(
             lines.append(json.dumps(_document(case, _relative(path, file.parent))) + "\n")
         _put(file, "".join(lines).encode())
     except OSError as error:
-        raise InputRefused(f"{file} cannot be written: {error}; there is no such file") from error
+        raise InputRefused(f"{file} cannot be written: {error}") from error
 
 
 def _document(case: Case, image: str) -> dict[str, Any]:

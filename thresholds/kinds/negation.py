@@ -44,6 +44,9 @@ def _no_subject(sentence: Sentence) -> Iterator[str]:
     if words[start : start + 3] in (("a", "couple", "of"), ("a", "pair", "of")):
         yield sentence.replaced(start, start + 2, [_cased(sentence, start, "no")])
         return
+    if words[start : start + 2] == ("a", "few"):
+        yield sentence.replaced(start, start + 1, [_cased(sentence, start, "no")])
+        return
     phrase = phrase_at(sentence, start)
     if phrase is None or words[start] == "the" or PICTURES & set(words[start : phrase.last + 1]):
         return

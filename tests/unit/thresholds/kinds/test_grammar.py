@@ -45,6 +45,7 @@ def test_an_article_fits_the_word_that_comes_after_it() -> None:
     assert with_word(parse("A blue car"), 1, "orange") == "An orange car"
     assert with_word(parse("with an orange car"), 2, "blue") == "with a blue car"
     assert with_word(parse("A BLUE CAR"), 1, "red") == "A RED CAR"
+    assert with_word(parse("A BLUE CAR"), 1, "orange") == "AN ORANGE CAR"
     assert (article("house"), article("one-way road"), article("uniform")) == ("a", "a", "a")
 
 
