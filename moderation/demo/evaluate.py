@@ -28,6 +28,7 @@ from moderation.demo.captions import Swap
 from moderation.demo.model import DemoModel, load
 from moderation.demo.posts import Pair, encode, sample_pair
 from moderation.demo.world import seeded
+from moderation.errors import InputRefused
 
 Floats = NDArray[np.float64]
 
@@ -96,8 +97,10 @@ class MatchScore:
 
 
 def read_match_score(calibration: Path) -> MatchScore:
-    """Read what the pipeline uses of a calibration file."""
+    """Read what the pipeline uses of a calibration file. Raises `InputRefused` unless Platt's."""
     document = json.loads(calibration.read_text())
+    if document["method"] != "platt":
+        raise InputRefused(f"{calibration} is {document['method']}; only platt has this formula")
     return MatchScore(a=document["a"], b=document["b"], threshold=document["threshold"])
 
 

@@ -1,6 +1,8 @@
 """The bundled model on combinations it never met, and the arithmetic that says how good it is."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from moderation.demo.evaluate import (
     share,
 )
 from moderation.demo.model import load
+from moderation.errors import InputRefused
 
 
 def test_the_bundled_model_reaches_its_floors() -> None:
@@ -44,6 +47,15 @@ def test_the_border_is_the_cosine_at_the_threshold() -> None:
     """At the border, the match score is the threshold."""
     score = MatchScore(a=20, b=-8, threshold=0.35)
     assert 1 / (1 + math.exp(-(20 * score.border - 8))) == pytest.approx(0.35)
+
+
+def test_another_curve_is_refused(tmp_path: Path) -> None:
+    """What has no slope and intercept of Platt's cannot be taken for it."""
+    document = json.loads(MODEL_CALIBRATION.read_text()) | {"method": "beta", "c": 1}
+    path = tmp_path / "beta.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(InputRefused, match="is beta; only platt"):
+        read_match_score(path)
 
 
 def test_auc_of_equal_and_of_separate_classes() -> None:
