@@ -1,5 +1,6 @@
 """Every metric of the product. No id, URL or caption is ever a label."""
 
+import math
 import socket
 
 import structlog
@@ -186,3 +187,78 @@ class QueueMetrics:
             "Workers whose beat is younger than a lease.",
             registry=registry,
         )
+
+
+class DriftMetrics:
+    """What the scheduler's watch sees of recent verdicts; NaN where nothing can be said.
+
+    Also while another scheduler watches, so that none ever shows a zero that it did not see.
+    """
+
+    WINDOWS = ("1h", "1d")
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.psi = Gauge(
+            "captionguard_drift_psi",
+            "Population stability index of cosines against the calibration's reference.",
+            ["window"],
+            registry=registry,
+        )
+        self.psi_by_chance = Gauge(
+            "captionguard_drift_psi_by_chance",
+            "About the mean of that index where nothing has drifted.",
+            ["window"],
+            registry=registry,
+        )
+        self.wasserstein = Gauge(
+            "captionguard_drift_wasserstein",
+            "Distance of cosines from the reference, in its standard deviations.",
+            ["window"],
+            registry=registry,
+        )
+        self.items = Gauge(
+            "captionguard_drift_items",
+            "Scored verdicts that were compared with the reference.",
+            ["window"],
+            registry=registry,
+        )
+        self.flag_rate = Gauge(
+            "captionguard_flag_rate",
+            "Share of a window's verdicts that are flags.",
+            ["window"],
+            registry=registry,
+        )
+        self.unscorable_rate = Gauge(
+            "captionguard_unscorable_rate",
+            "Share of a window's verdicts that are unscorable.",
+            ["window"],
+            registry=registry,
+        )
+        self.caption_truncated_rate = Gauge(
+            "captionguard_caption_truncated_rate",
+            "Share of a window's verdicts that saw only the beginning of the caption.",
+            ["window"],
+            registry=registry,
+        )
+        self.models = Gauge(
+            "captionguard_models",
+            "Models that a window's verdicts come from.",
+            ["window"],
+            registry=registry,
+        )
+        self.forget()
+
+    def forget(self) -> None:
+        """Say that nothing is known."""
+        for window in self.WINDOWS:
+            for gauge in (
+                self.psi,
+                self.psi_by_chance,
+                self.wasserstein,
+                self.items,
+                self.flag_rate,
+                self.unscorable_rate,
+                self.caption_truncated_rate,
+                self.models,
+            ):
+                gauge.labels(window).set(math.nan)

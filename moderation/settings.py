@@ -117,6 +117,9 @@ class Settings(BaseSettings):
         6, description="tries of a submission before a temporary fault becomes `unscorable`"
     )
     retry_base_s: PositiveFloat = Field(2.0, description="first wait before a try, then doubling")
+    watch_every_s: PositiveFloat = Field(
+        60.0, description="how often the scheduler looks for drift, and at the rates of outcomes"
+    )
 
     @model_validator(mode="after")
     def _a_cache_apart_from_the_queue(self) -> Self:

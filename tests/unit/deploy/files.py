@@ -21,7 +21,8 @@ SERVICES: dict[str, Any] = COMPOSE["services"]
 SCRAPES: list[Any] = read_yaml(PROMETHEUS / "prometheus.yml")["scrape_configs"]
 RULES: list[Any] = [
     rule
-    for group in read_yaml(PROMETHEUS / "rules" / "pipeline.yml")["groups"]
+    for path in sorted((PROMETHEUS / "rules").glob("*.yml"))
+    for group in read_yaml(path)["groups"]
     for rule in group["rules"]
 ]
 
