@@ -12,6 +12,7 @@ from moderation.errors import CaptionguardError
 from thresholds.commands.backtest import backtest
 from thresholds.commands.calibrate import calibrate
 from thresholds.commands.choose import choose
+from thresholds.commands.drift import drift
 from thresholds.commands.evaluate import evaluate
 from thresholds.commands.history import diff, list_, show
 from thresholds.commands.kinds import kinds_app
@@ -43,6 +44,7 @@ app.command()(choose)
 app.command()(evaluate)
 app.command()(report)
 app.command()(backtest)
+app.command()(drift)
 app.command()(publish)
 app.command()(promote)
 app.command()(rollback)
