@@ -30,7 +30,7 @@ def report(
     ] = None,
     prevalence: Annotated[
         float | None,
-        typer.Option(help="Expected share of mismatches among posts; else that of the labels."),
+        typer.Option(help="Share of mismatches among posts; else as chosen for, or of labels."),
     ] = None,
     traffic_per_day: Annotated[
         float | None, typer.Option(help="Posts a day; else reviews are per 1,000 posts.")

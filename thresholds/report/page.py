@@ -33,10 +33,10 @@ _HOW = {
     ),
     "reliability": (
         "Of pairs that score near 0.8, eight in ten should match if matches and mismatches were "
-        "equally frequent. Each dot is a tenth of the pairs, from the lowest scores to the "
-        "highest. On the dashed line scores keep that promise; below it they trust captions too "
-        "much, above it too little. The bars below count pairs: where there are none, nothing is "
-        "known."
+        "equally frequent. Each dot is a tenth of the pairs, counted as if both were, from the "
+        "lowest scores to the highest. On the dashed line scores keep that promise; below it they "
+        "trust captions too much, above it too little. The bars below count pairs: where there are "
+        "none, nothing is known."
     ),
     "cost": (
         "Further right, more mismatches are found; further up, more posts have to be looked at. "
@@ -180,8 +180,8 @@ def _cards(
     return [
         {
             "number": mistake.row + 1,
-            "score": f"{mistake.score:.3f}",
-            "kind": words.kind_name(mistake.kind),
+            "score": words.score_text(mistake.score),
+            "kind": words.kind_name(mistake.kind) if mistake.kind else None,
             "caption": words.shown(captions[mistake.row], _MAX_CAPTION_CHARS),
             "thumbnail": thumbnails.get(mistake.row),
         }

@@ -174,7 +174,7 @@ def draw_reliability(figures: Figures, label: str) -> str:
             markeredgecolor=PAPER,
             elinewidth=1.6,
             capsize=3,
-            label="a tenth of the pairs each, with 95 % intervals",
+            label="ten groups of pairs, with 95 % intervals",
             zorder=5,
         )
         _shares(axes)

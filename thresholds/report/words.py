@@ -51,17 +51,19 @@ def _of(share: float, total: int) -> str:
     """How many of a round number a share is: about 9, none, nearly all."""
     number = share * total
     if share in (0, 1):
-        return f"all {total}" if share else "none"
+        return f"all {total:,}" if share else "none"
     if 0 < number < 0.5:
         return "fewer than 1"
     if total - 0.5 <= number < total:
-        return f"more than {total - 1}"
+        return f"more than {total - 1:,}"
     return f"about {number:.0f}"
 
 
-def threshold_text(threshold: float) -> str:
-    """A threshold to three decimals."""
-    return f"{threshold:.3f}" if threshold >= 0.0005 else "under 0.001"
+def score_text(score: float) -> str:
+    """A match score or a threshold, to three decimals."""
+    if score < 0.0005:
+        return "under 0.001"
+    return f"{score:.3f}" if score < 0.9995 else "over 0.999"
 
 
 def prevalence_says(figures: Figures) -> str:
@@ -265,7 +267,7 @@ def alternatives(figures: Figures) -> tuple[Alternative, ...]:
         Alternative(
             is_used=point is used,
             cells=(
-                threshold_text(point.threshold) + (" (in use)" if point is used else ""),
+                score_text(point.threshold) + (" (in use)" if point is used else ""),
                 percent(point.recall),
                 percent(point.false_positive_rate),
                 percent(point.precision),
