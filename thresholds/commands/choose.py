@@ -103,7 +103,10 @@ def choose(
         if as_json:
             print_document(
                 _document(chosen, parts, artifact, new)
-                | {"prevalence_of_labels": prevalence is None, "refused": list(source.refused)}
+                | {
+                    "prevalence_source": "labels" if prevalence is None else "given",
+                    "refused": list(source.refused),
+                }
             )
         else:
             _show(chosen, parts, prevalence_is_given=prevalence is not None)

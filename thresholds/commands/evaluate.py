@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from thresholds.artifact import Artifact, Interval
     from thresholds.compare import Difference
     from thresholds.evaluate import Evaluation
+    from thresholds.labels import Labels
     from thresholds.sources import Source
 
 _RATES = ("recall", "false_positive_rate", "precision", "accuracy", "f1")
@@ -36,7 +37,10 @@ def evaluate(
     file: LabelsFile = None,
     prevalence: Annotated[
         float | None,
-        typer.Option(help="Expected share of mismatches among posts; else that of the labels."),
+        typer.Option(
+            help="Expected share of mismatches among posts; else the one that the threshold was "
+            "chosen for, else that of the labels."
+        ),
     ] = None,
     against: Annotated[
         Path | None,
@@ -63,7 +67,6 @@ def evaluate(
     from thresholds.artifact import read_artifact
     from thresholds.compare import compare
     from thresholds.evaluate import evaluate as measure
-    from thresholds.evaluate import own_prevalence
     from thresholds.held_out import read_held_out
 
     def read(settings: Settings) -> "Source":
@@ -76,7 +79,7 @@ def evaluate(
     held_out = read_held_out(
         list(zip(paths, artifacts, strict=True)), load_settings(), read, fresh=fresh
     )
-    at = own_prevalence(held_out.labels[0]) if prevalence is None else prevalence
+    at, whence = _prevalence(prevalence, artifacts[0], held_out.labels[0])
     both = list(zip(held_out.labels, artifacts, strict=True))
     with _resampling(2 * len(both) - 1, quiet=as_json) as on_resample:
         done = [measure(*each, prevalence=at, on_resample=on_resample) for each in both]
@@ -85,15 +88,26 @@ def evaluate(
             differences = compare(both[0], both[1], prevalence=at, on_resample=on_resample)
     if as_json:
         document = _document(done[0], artifacts[0])
-        document["prevalence_of_labels"] = prevalence is None
+        document["prevalence_source"] = whence
         if against:
             document["against"] = _document(done[1], artifacts[1])
             document["differences"] = {each.figure: _difference(each) for each in differences}
         print_document(document | {"refused": list(held_out.source.refused)})
     else:
-        _show(done, artifacts, prevalence_is_given=prevalence is not None)
+        _show(done, artifacts, whence)
         _show_differences(differences)
     end_with_refused(held_out.source)
+
+
+def _prevalence(given: float | None, artifact: "Artifact", labels: "Labels") -> tuple[float, str]:
+    """The prevalence to measure at, and who says so."""
+    from thresholds.evaluate import own_prevalence
+
+    if given is not None:
+        return given, "given"
+    if artifact.choice is not None:
+        return artifact.choice.prevalence, "choice"
+    return own_prevalence(labels), "labels"
 
 
 @contextmanager
@@ -136,14 +150,16 @@ def _difference(each: "Difference") -> dict[str, Any]:
     return shown | {"is_more_than_chance": each.is_more_than_chance}
 
 
-def _show(
-    done: "list[Evaluation]", artifacts: "list[Artifact]", *, prevalence_is_given: bool
-) -> None:
+def _show(done: "list[Evaluation]", artifacts: "list[Artifact]", whence: str) -> None:
     first = done[0]
     people.print(
         f"{first.matches} matches and {first.mismatches} mismatches of {first.images} images"
     )
-    whose = "" if prevalence_is_given else ", as in these labels (say yours with --prevalence)"
+    whose = {
+        "given": "",
+        "choice": ", as the threshold was chosen for",
+        "labels": ", as in these labels (say yours with --prevalence)",
+    }[whence]
     people.print(f"precision, accuracy and F1 where {_percent(first)} are mismatches{whose}")
     for each, artifact in zip(done, artifacts, strict=True):
         people.print()

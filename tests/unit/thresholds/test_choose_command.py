@@ -105,7 +105,7 @@ def test_choosing_prints_one_document(
     assert document["precision"] == new.choice.precision.model_dump()
     assert set(document["recall"]) == {"point", "lower", "upper"}
     assert document["missing_labels"] == {"matches": 0, "mismatches": 0}
-    assert (document["prevalence"], document["prevalence_of_labels"]) == (0.05, False)
+    assert (document["prevalence"], document["prevalence_source"]) == (0.05, "given")
     assert ran.err == ""
 
 
@@ -138,7 +138,7 @@ def test_keeping_the_standard_threshold_is_said(run: Run, calibrated: tuple[Path
     assert "where 50 % of posts are mismatches, as in the labels" in told
     document = run(*arguments, "--json").document
     assert (document["keeps_default"], document["threshold"]) == (True, 0.35)
-    assert (document["prevalence"], document["prevalence_of_labels"]) == (0.5, True)
+    assert (document["prevalence"], document["prevalence_source"]) == (0.5, "labels")
 
 
 def test_a_capacity_is_told_in_reviews(run: Run, calibrated: tuple[Path, Path]) -> None:
@@ -239,6 +239,18 @@ def test_an_evaluation_reads_well(run: Run, calibrated: tuple[Path, Path], tmp_p
     assert compared["differences"]["recall"]["is_more_than_chance"] is True
     assert compared["differences"]["auc"]["is_more_than_chance"] is False
     assert compared["against"]["threshold"] == 0.6
+
+
+def test_the_prevalence_is_the_one_that_was_chosen_for(
+    run: Run, calibrated: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """If none is given; that of the labels where no threshold was chosen."""
+    calibration, labels = calibrated
+    new = tmp_path / "new.json"
+    run("choose", *calibrated, "--recall-min", 0.6, "--prevalence", 0.03, "--out", new)
+    for chosen, expected in ((new, (0.03, "choice")), (calibration, (0.5, "labels"))):
+        document = run("evaluate", chosen, labels, "--json").document
+        assert (document["prevalence"], document["prevalence_source"]) == expected
 
 
 @pytest.mark.parametrize("prevalence", [0, 1, -1, "nan"])
