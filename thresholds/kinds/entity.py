@@ -4,13 +4,9 @@ from collections.abc import Iterator
 
 from thresholds.kinds.grammar import Sentence, article, in_case_of, parse
 from thresholds.kinds.kind import NotMade, Planned, World
+from thresholds.kinds.names import FIRST_NAMES, NAMES, PEOPLE_NAMES, TITLES
 from thresholds.kinds.original import Original
-from thresholds.kinds.words import FIRST_NAMES, NAMES, TITLES
 
-_PEOPLE = (
-    "Anna Berg", "Carlos Medina", "Daniel Novak", "Elena Rossi", "Frank Miller", "Helen Carter",
-    "John Walker", "Laura Schmidt", "Maria Lopez", "Peter Hansen", "Susan Clarke", "Tom Becker",
-)  # fmt: skip
 _LONGEST = 4
 
 
@@ -61,4 +57,4 @@ def _row(sentence: Sentence, first: int, last: int) -> frozenset[str] | None:
             return row
     is_person = words[0] in FIRST_NAMES | TITLES and 2 <= len(words) <= 3
     capitals = all(word[0].isupper() and word.isalpha() for word in words)
-    return frozenset(_PEOPLE) if is_person and capitals else None
+    return frozenset(PEOPLE_NAMES) if is_person and capitals else None

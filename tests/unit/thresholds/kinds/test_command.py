@@ -1,6 +1,8 @@
 """`captionguard thresholds kinds`: what it prints, writes, refuses and exits with."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -114,3 +116,14 @@ def test_what_is_there_is_not_overwritten(posts: Path, tmp_path: Path) -> None:
     again = RUN.invoke(kinds_app, [*arguments, "--seed", "1"])
     assert "exists already" in str(again.exception)
     assert (tmp_path / "made" / "pairs.jsonl").read_bytes() == before
+
+
+def test_no_model_is_loaded(posts: Path, tmp_path: Path) -> None:
+    """Making cases needs words and pictures only: PyTorch would cost seconds and gigabytes."""
+    script = (
+        "import sys\nfrom thresholds.commands.kinds import kinds_app\n"
+        f"kinds_app(['make', {str(posts)!r}, '--out', {str(tmp_path / 'made')!r}, '--json'],"
+        " standalone_mode=False)\nassert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    assert (tmp_path / "made" / "pairs.jsonl").exists()
