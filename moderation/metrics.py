@@ -8,7 +8,6 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     disable_created_metrics,
     start_http_server,
 )
@@ -16,6 +15,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from moderation.errors import SetupError
+from moderation.histograms import Histogram, Histograms
 from moderation.settings import Settings
 from moderation.types import Outcome, Reason
 
@@ -50,11 +50,12 @@ class Metrics:
             ["outcome", "reason"],
             registry=self.registry,
         )
-        self._stage = Histogram(
+        self.stages = {name: Histogram(_STAGE_BUCKETS_S) for name in STAGES}
+        Histograms(
             "captionguard_stage_duration_seconds",
             "Time a submission (forward and persist: a batch) spends in a stage.",
-            ["stage"],
-            buckets=_STAGE_BUCKETS_S,
+            {(name,): histogram for name, histogram in self.stages.items()},
+            labels=["stage"],
             registry=self.registry,
         )
         self._stage_cpu = Counter(
@@ -64,12 +65,13 @@ class Metrics:
             registry=self.registry,
         )
         # Looking a label up costs more than counting does, and this is done for every image.
-        self.stages = {name: self._stage.labels(name) for name in STAGES}
         self.stages_cpu = {name: self._stage_cpu.labels(name) for name in CPU_STAGES}
-        self.batch_items = Histogram(
+        self.batch_items = Histogram(_BATCH_BUCKETS)
+        Histograms(
             "captionguard_batch_items",
             "Images or captions, whichever are more, in one forward pass.",
-            buckets=_BATCH_BUCKETS,
+            {(): self.batch_items},
+            labels=(),
             registry=self.registry,
         )
         self.embeddings = Counter(
@@ -78,10 +80,12 @@ class Metrics:
             ["kind", "source"],
             registry=self.registry,
         )
-        self.match_scores = Histogram(
+        self.match_scores = Histogram(_SCORE_BUCKETS)
+        Histograms(
             "captionguard_match_score",
             "Calibrated match scores of scored submissions.",
-            buckets=_SCORE_BUCKETS,
+            {(): self.match_scores},
+            labels=(),
             registry=self.registry,
         )
         self.shadow_verdicts = Counter(
@@ -132,9 +136,9 @@ class Metrics:
             registry=self.registry,
         )
 
-    def count_embedding(self, kind: str, source: str) -> None:
-        """Count where the embedding of an image or a text came from."""
-        self._embedding_counts[kind, source].inc()
+    def count_embeddings(self, kind: str, source: str, count: int) -> None:
+        """Count where embeddings of images or texts came from."""
+        self._embedding_counts[kind, source].inc(count)
 
     def expect_shadow(self, policy: str, version: str) -> None:
         """Show the series of a candidate before there is anything to count."""

@@ -101,11 +101,12 @@ class Preparation:
 
     def _ready(self, journeys: Sequence[Journey]) -> list[_Ready]:
         now = datetime.now(UTC)
-        found: list[_Ready] = []
         for journey in journeys:
             waited_s = max(0.0, (now - journey.submission.created_at).total_seconds())
             journey.stages_s["queue_wait"] = waited_s
-            self._metrics.stages["queue_wait"].observe(waited_s)
+        self._observe("queue_wait", journeys)
+        found: list[_Ready] = []
+        for journey in journeys:
             try:
                 found.append(self._named(journey, self._caption(journey.submission)))
             except BaseException as error:
@@ -126,26 +127,19 @@ class Preparation:
         if image.url is None:
             # A blob's key is its content's name, so that a known one is not even fetched.
             key = image.blob or ""
-            return _Ready(journey, caption, key, "blob", partial(self._open, journey, key))
+            return _Ready(journey, caption, key, "blob", partial(self._services.blobs.open, key))
         started_s, started_cpu_s = time.perf_counter(), time.thread_time()
         try:
             data = self._fetcher.fetch(image.url)
         finally:
-            self._fetched(journey, started_s)
+            journey.stages_s["fetch"] = time.perf_counter() - started_s
+            self._observe("fetch", [journey])
             self._metrics.stages_cpu["fetch"].inc(time.thread_time() - started_cpu_s)
         name = hashlib.sha256(data).hexdigest()
         return _Ready(journey, caption, name, "url", partial(ImageFile.of, data))
 
-    def _open(self, journey: Journey, key: str) -> ImageFile:
-        started_s = time.perf_counter()
-        try:
-            return self._services.blobs.open(key)
-        finally:
-            self._fetched(journey, started_s)
-
-    def _fetched(self, journey: Journey, started_s: float) -> None:
-        journey.stages_s["fetch"] = time.perf_counter() - started_s
-        self._metrics.stages["fetch"].observe(journey.stages_s["fetch"])
+    def _observe(self, stage: str, journeys: Sequence[Journey]) -> None:
+        self._metrics.stages[stage].observe_all([journey.stages_s[stage] for journey in journeys])
 
     def _stage(self, ready: Sequence[_Ready]) -> None:
         pairs = [Pair(r.sha256, r.caption, r.source, r.journey.scored) for r in ready]
@@ -154,20 +148,32 @@ class Preparation:
     def _read(self, ready: Sequence[_Ready]) -> list[Image | BaseException]:
         """Decode images; one that cannot be opened or decoded keeps none of the others."""
         outcomes: dict[int, Image | BaseException] = {}
-        files: list[ImageFile] = []
-        opened_cpu_s = time.thread_time()
-        for place, each in enumerate(ready):
-            try:
-                files.append(each.open())
-            except Exception as error:
-                outcomes[place] = error
+        files, decoded = self._open(ready, outcomes)
         started_cpu_s = time.thread_time()
         answers = self._decoder.decode_all(files)
-        self._metrics.stages_cpu["fetch"].inc(started_cpu_s - opened_cpu_s)
         self._metrics.stages_cpu["decode"].inc(time.thread_time() - started_cpu_s)
-        decoded = (place for place in range(len(ready)) if place not in outcomes)
         for place, answer in zip(decoded, answers, strict=True):
             outcomes[place] = answer.outcome
             ready[place].journey.stages_s["decode"] = answer.took_s
-            self._metrics.stages["decode"].observe(answer.took_s)
+        self._observe("decode", [ready[place].journey for place in decoded])
         return [outcomes[place] for place in range(len(ready))]
+
+    def _open(
+        self, ready: Sequence[_Ready], outcomes: dict[int, Image | BaseException]
+    ) -> tuple[list[ImageFile], list[int]]:
+        """Open what can be opened, and where each stood; what cannot is among the outcomes."""
+        files: list[ImageFile] = []
+        opened: list[int] = []
+        started_cpu_s = time.thread_time()
+        for place, each in enumerate(ready):
+            started_s = time.perf_counter()
+            try:
+                files.append(each.open())
+                opened.append(place)
+            except Exception as error:
+                outcomes[place] = error
+            # What came from a URL has been fetched before.
+            each.journey.stages_s.setdefault("fetch", time.perf_counter() - started_s)
+        self._observe("fetch", [each.journey for each in ready if each.source == "blob"])
+        self._metrics.stages_cpu["fetch"].inc(time.thread_time() - started_cpu_s)
+        return files, opened

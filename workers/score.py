@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
 from itertools import islice
@@ -16,7 +17,7 @@ from moderation.published import Published
 from moderation.queue import packed_ids
 from moderation.store import refused, submissions
 from moderation.store.submissions import Wanted
-from moderation.types import Reason, Submission
+from moderation.types import Reason, Submission, Verdict
 from moderation.verdict import decide, unscorable
 from workers.prepare import Journey
 from workers.recovery import until_database_answers
@@ -61,8 +62,10 @@ def _work_off(runtime: Runtime, claimed: Sequence[Submission]) -> None:
             stored.append((judged, runtime.recording.submit(pairs)))
     for judged, recorded in stored:
         first = recorded.result()
-        for journey in judged:
-            _tell(runtime, journey, published, is_first=journey.submission.id in first)
+        told = [journey for journey in judged if journey.submission.id in first]
+        _count(runtime, [journey.verdict for journey in told if journey.verdict is not None])
+        for journey in told:
+            _tell(runtime, journey, published)
 
 
 def _take_in(runtime: Runtime, document: Any, message_id: str) -> list[UUID]:
@@ -145,15 +148,20 @@ def _put_off(runtime: Runtime, journeys: Sequence[Journey]) -> None:
             )
 
 
-def _tell(runtime: Runtime, journey: Journey, published: Published, *, is_first: bool) -> None:
-    """Count a stored verdict and write the submission's one log line."""
-    verdict, submission = journey.verdict, journey.submission
-    if verdict is None or not is_first:
-        return
+def _count(runtime: Runtime, verdicts: Sequence[Verdict]) -> None:
+    """Count stored verdicts."""
     metrics = runtime.services.metrics
-    metrics.verdicts.labels(verdict.outcome.value, verdict.reason or "").inc()
-    if verdict.score is not None:
-        metrics.match_scores.observe(verdict.score)
+    kinds = Counter((verdict.outcome.value, verdict.reason or "") for verdict in verdicts)
+    for (outcome, reason), count in kinds.items():
+        metrics.verdicts.labels(outcome, reason).inc(count)
+    metrics.match_scores.observe_all([v.score for v in verdicts if v.score is not None])
+
+
+def _tell(runtime: Runtime, journey: Journey, published: Published) -> None:
+    """Write the one log line of a submission whose verdict is stored."""
+    verdict, submission = journey.verdict, journey.submission
+    if verdict is None:
+        return
     if verdict.cosine is not None:
         runtime.calibrations.compare(published.for_policy(submission.policy), verdict.cosine)
     log.info(

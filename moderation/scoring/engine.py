@@ -85,7 +85,7 @@ class Engine:
         cache_bytes: int = 2**26,
         shared_cache: SharedCacheAddress | None = None,
         on_batch: Callable[[BatchReport], None] = lambda report: None,
-        on_embedding: Callable[[Kind, Source], None] = lambda kind, source: None,
+        on_embeddings: Callable[[Kind, Source, int], None] = lambda kind, source, count: None,
     ) -> None:
         self.choice = choose_precision(model, precision)
         self._towers = self.choice.towers
@@ -96,7 +96,7 @@ class Engine:
         name = f"{model.fingerprint}-{self.choice.precision}"
         shared = shared_cache and SharedCache(shared_cache, name, self._towers.dimensions)
         self._cache = EmbeddingCache(max_bytes=cache_bytes, shared=shared or None)
-        self._flights = Flights(self._cache, on_embedding)
+        self._flights = Flights(self._cache, on_embeddings)
         self._on_batch = on_batch
         self._tokenizer = CaptionTokenizer(model.tokenizer, model.context_length)
         self._is_cpu = model.device.type == "cpu"
@@ -228,7 +228,7 @@ def open_engine(
     settings: Settings,
     *,
     on_batch: Callable[[BatchReport], None] = lambda report: None,
-    on_embedding: Callable[[Kind, Source], None] = lambda kind, source: None,
+    on_embeddings: Callable[[Kind, Source, int], None] = lambda kind, source, count: None,
 ) -> Engine:
     """An engine as an operator has set it."""
     url, ttl_s = settings.embedding_cache_url, settings.embedding_cache_ttl_s
@@ -240,7 +240,7 @@ def open_engine(
         cache_bytes=settings.embedding_cache_bytes,
         shared_cache=SharedCacheAddress(url.get_secret_value(), ttl_s) if url else None,
         on_batch=on_batch,
-        on_embedding=on_embedding,
+        on_embeddings=on_embeddings,
     )
 
 

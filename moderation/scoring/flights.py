@@ -2,6 +2,7 @@
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -75,9 +76,11 @@ class Flight:
 class Flights:
     """All embeddings that are under way; threads may share it."""
 
-    def __init__(self, cache: EmbeddingCache, on_embedding: Callable[[Kind, Source], None]) -> None:
+    def __init__(
+        self, cache: EmbeddingCache, on_embeddings: Callable[[Kind, Source, int], None]
+    ) -> None:
         self._cache = cache
-        self._on_embedding = on_embedding
+        self._on_embeddings = on_embeddings
         self._lock = threading.Lock()
         self._under_way: dict[tuple[Key, str], Flight] = {}
 
@@ -89,10 +92,11 @@ class Flights:
         """
         new: list[Flight] = []
         complete: list[Passenger] = []
+        sources: Counter[tuple[Kind, Source]] = Counter()
         with self._lock:
             for key, source, passenger in wanted:
                 if (known := self._cache.get(key)) is not None:
-                    self._on_embedding(key.kind, "memory")
+                    sources[key.kind, "memory"] += 1
                     if passenger.arrive(key.kind, known):
                         complete.append(passenger)
                     continue
@@ -101,11 +105,14 @@ class Flights:
                     flight = self._under_way[key, source] = Flight(key, source)
                     new.append(flight)
                 else:
-                    self._on_embedding(key.kind, "in_flight")
+                    sources[key.kind, "in_flight"] += 1
                 flight.passengers.append(passenger)
         for passenger in complete:
             passenger.settle()
-        return self._without_shared(new)
+        left = self._without_shared(new, sources)
+        for (kind, came_from), count in sources.items():
+            self._on_embeddings(kind, came_from, count)
+        return left
 
     def land(self, landed: Sequence[tuple[Flight, Embedding | BaseException]]) -> None:
         """Give embeddings, or what kept them away, to those who wait.
@@ -122,13 +129,15 @@ class Flights:
         for passenger in complete:
             passenger.settle()
 
-    def _without_shared(self, new: list[Flight]) -> list[Flight]:
+    def _without_shared(
+        self, new: list[Flight], sources: "Counter[tuple[Kind, Source]]"
+    ) -> list[Flight]:
         """Land what another worker has computed; the flights that are left."""
         left: list[Flight] = []
         landed: list[tuple[Flight, Embedding | BaseException]] = []
         for flight in new:
             found = self._cache.fetch(flight.key)
-            self._on_embedding(flight.key.kind, "computed" if found is None else "redis")
+            sources[flight.key.kind, "computed" if found is None else "redis"] += 1
             if found is None:
                 left.append(flight)
             else:

@@ -76,7 +76,7 @@ def test_cosines_are_open_clips_in_any_company(
             lanes=lanes,
             cache_bytes=CACHES[cache],
             on_batch=reports.append,
-            on_embedding=lambda kind, source: sources.append((kind, source)),
+            on_embeddings=lambda kind, source, count: sources.extend([(kind, source)] * count),
         ) as engine,
         ThreadPoolExecutor(n_callers) as callers,
     ):

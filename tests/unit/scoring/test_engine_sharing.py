@@ -54,7 +54,7 @@ def test_what_is_under_way_is_not_begun_again(
         gate,
         lanes=1,
         cache_bytes=CACHES[cache],
-        on_embedding=lambda kind, source: sources.append(source),
+        on_embeddings=lambda kind, source, count: sources.extend([source] * count),
     ) as engine:
         engine.score("7", reads.of(7), CAPTIONS[1])
         assert gate.reached.wait(PATIENCE_S)
@@ -76,7 +76,7 @@ def test_what_is_known_is_not_read(model: ClipModel) -> None:
     with opened(
         model,
         on_batch=reports.append,
-        on_embedding=lambda kind, source: sources.append((kind, source)),
+        on_embeddings=lambda kind, source, count: sources.extend([(kind, source)] * count),
     ) as engine:
         first = engine.score("0", reads.of(0), CAPTIONS[0]).result(PATIENCE_S)
         engine.score("1", reads.of(1), CAPTIONS[1]).result(PATIENCE_S)
@@ -187,7 +187,9 @@ def test_with_no_cache_nothing_is_left_behind(model: ClipModel) -> None:
     reads = Reads()
     sources: list[Source] = []
     with opened(
-        model, cache_bytes=0, on_embedding=lambda kind, source: sources.append(source)
+        model,
+        cache_bytes=0,
+        on_embeddings=lambda kind, source, count: sources.extend([source] * count),
     ) as engine:
         for _ in range(4):
             engine.score("0", reads.of(0), CAPTIONS[0]).result(PATIENCE_S)
@@ -204,7 +206,7 @@ def test_no_more_is_known_than_fits_the_cache(model: ClipModel, max_entries: int
     with opened(
         model,
         cache_bytes=max_entries * one.held_bytes,
-        on_embedding=lambda kind, source: sources.append((kind, source)),
+        on_embeddings=lambda kind, source, count: sources.extend([(kind, source)] * count),
     ) as engine:
         # In turn, the caption last: it is known and takes one place.
         for number in range(30):
