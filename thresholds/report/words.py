@@ -37,8 +37,9 @@ def percent(share: float | None) -> str:
 
 
 def count(number: float) -> str:
-    """A count with its thousands apart; a decimal below ten."""
-    return f"{number:,.1f}" if 0 < number < 9.95 and number != round(number) else f"{number:,.0f}"
+    """A count with its thousands apart; a decimal below ten where it is not whole."""
+    decimals = 1 if 0.05 <= number < 9.95 else 0
+    return f"{number:,.{decimals}f}".removesuffix(".0")
 
 
 def percents(interval: Interval) -> str:

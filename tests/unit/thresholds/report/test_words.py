@@ -38,6 +38,23 @@ def test_only_all_is_all_and_only_none_is_none(share: float) -> None:
     assert (text == "100 %") == (share == 1)
 
 
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (1e-13, "0"),
+        (0.7, "0.7"),
+        (3.0, "3"),
+        (9.94, "9.9"),
+        (12.3, "12"),
+        (1e6, "1,000,000"),
+    ],
+)
+def test_numbers(number: float, text: str) -> None:
+    """Small counts have a decimal where it tells something, and large ones their thousands."""
+    assert words.count(number) == text
+
+
 @given(st.floats(0, 1e7))
 def test_counts_are_close(number: float) -> None:
     """A count is off by half at most."""
