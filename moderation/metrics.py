@@ -2,12 +2,16 @@
 
 import math
 import socket
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import ClassVar
 
 import structlog
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
+    Histogram,
     disable_created_metrics,
     start_http_server,
 )
@@ -15,7 +19,6 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from moderation.errors import SetupError
-from moderation.histograms import Histogram, Histograms
 from moderation.settings import Settings
 from moderation.types import Outcome, Reason
 
@@ -50,12 +53,11 @@ class Metrics:
             ["outcome", "reason"],
             registry=self.registry,
         )
-        self.stages = {name: Histogram(_STAGE_BUCKETS_S) for name in STAGES}
-        Histograms(
+        self._stage = Histogram(
             "captionguard_stage_duration_seconds",
             "Time a submission (forward and persist: a batch) spends in a stage.",
-            {(name,): histogram for name, histogram in self.stages.items()},
-            labels=["stage"],
+            ["stage"],
+            buckets=_STAGE_BUCKETS_S,
             registry=self.registry,
         )
         self._stage_cpu = Counter(
@@ -65,13 +67,12 @@ class Metrics:
             registry=self.registry,
         )
         # Looking a label up costs more than counting does, and this is done for every image.
+        self.stages = {name: self._stage.labels(name) for name in STAGES}
         self.stages_cpu = {name: self._stage_cpu.labels(name) for name in CPU_STAGES}
-        self.batch_items = Histogram(_BATCH_BUCKETS)
-        Histograms(
+        self.batch_items = Histogram(
             "captionguard_batch_items",
             "Images or captions, whichever are more, in one forward pass.",
-            {(): self.batch_items},
-            labels=(),
+            buckets=_BATCH_BUCKETS,
             registry=self.registry,
         )
         self.embeddings = Counter(
@@ -80,12 +81,10 @@ class Metrics:
             ["kind", "source"],
             registry=self.registry,
         )
-        self.match_scores = Histogram(_SCORE_BUCKETS)
-        Histograms(
+        self.match_scores = Histogram(
             "captionguard_match_score",
             "Calibrated match scores of scored submissions.",
-            {(): self.match_scores},
-            labels=(),
+            buckets=_SCORE_BUCKETS,
             registry=self.registry,
         )
         self.shadow_verdicts = Counter(
@@ -199,7 +198,10 @@ class DriftMetrics:
     Also while another scheduler watches, so that none ever shows a zero that it did not see.
     """
 
-    WINDOWS = ("1h", "1d")
+    WINDOWS: ClassVar[Mapping[str, timedelta]] = {
+        "1h": timedelta(hours=1),
+        "1d": timedelta(days=1),
+    }
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.psi = Gauge(

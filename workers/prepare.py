@@ -139,7 +139,8 @@ class Preparation:
         return _Ready(journey, caption, name, "url", partial(ImageFile.of, data))
 
     def _observe(self, stage: str, journeys: Sequence[Journey]) -> None:
-        self._metrics.stages[stage].observe_all([journey.stages_s[stage] for journey in journeys])
+        for journey in journeys:
+            self._metrics.stages[stage].observe(journey.stages_s[stage])
 
     def _stage(self, ready: Sequence[_Ready]) -> None:
         pairs = [Pair(r.sha256, r.caption, r.source, r.journey.scored) for r in ready]

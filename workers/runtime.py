@@ -62,7 +62,8 @@ def open_scorer(settings: Settings, metrics: Metrics, artifact: Artifact | None)
         metrics.batch_items.observe(max(report.images, report.captions))
         metrics.stages["forward"].observe(report.forward_s)
         metrics.stages_cpu["forward"].inc(report.forward_cpu_s)
-        metrics.stages["batch_wait"].observe_all(report.waits_s)
+        for wait_s in report.waits_s:
+            metrics.stages["batch_wait"].observe(wait_s)
 
     engine = open_engine(model, settings, on_batch=count, on_embeddings=metrics.count_embeddings)
     log.info(

@@ -154,7 +154,9 @@ def _count(runtime: Runtime, verdicts: Sequence[Verdict]) -> None:
     kinds = Counter((verdict.outcome.value, verdict.reason or "") for verdict in verdicts)
     for (outcome, reason), count in kinds.items():
         metrics.verdicts.labels(outcome, reason).inc(count)
-    metrics.match_scores.observe_all([v.score for v in verdicts if v.score is not None])
+    for verdict in verdicts:
+        if verdict.score is not None:
+            metrics.match_scores.observe(verdict.score)
 
 
 def _tell(runtime: Runtime, journey: Journey, published: Published) -> None:
