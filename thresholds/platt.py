@@ -49,7 +49,7 @@ def fit_logistic(features: Floats, labels: Labels) -> tuple[Floats, float]:
     """Slopes, (k,), and intercept for standardised features, (n, k), at a prior of 0.5."""
     # As many labels in all as their weights say, so that two equal rows are one of weight 2.
     weights = labels.class_weights() * labels.weights.sum()
-    model = LogisticRegression(C=_PRIOR_VARIANCE, tol=1e-8, max_iter=1000).fit(
-        features, labels.is_match, sample_weight=weights
-    )
+    # Newton's steps are cheap for one or two slopes: ten times as fast as the default, and exact.
+    model = LogisticRegression(C=_PRIOR_VARIANCE, solver="newton-cholesky", tol=1e-8)
+    model.fit(features, labels.is_match, sample_weight=weights)
     return model.coef_[0], float(model.intercept_[0])

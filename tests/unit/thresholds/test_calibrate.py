@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from moderation.errors import InputRefused
 from moderation.settings import Settings
@@ -128,7 +130,9 @@ def test_an_image_in_two_splits_is_refused() -> None:
     """What was fitted on cannot be reported on: the image is named."""
     labels = _labels()
     splits = np.where(np.arange(400) % 2, "fit", "report")
-    with pytest.raises(InputRefused, match="across splits: the image 0 is in fit and report, and 199"):
+    with pytest.raises(
+        InputRefused, match="across splits: the image 0 is in fit and report, and 199"
+    ):
         calibrate(replace(labels, splits=splits), MODEL)
 
 
@@ -240,10 +244,10 @@ def test_simulated_cosines_are_calibrated_well(method: Method) -> None:
 def test_weights_make_up_for_how_labels_were_drawn() -> None:
     """Of few passed pairs and all flagged ones, only the weighted fit finds the true curve."""
     rng = np.random.default_rng(5)
-    is_match = np.arange(60_000) % 2 == 0
+    is_match = np.arange(30_000) % 2 == 0
     cosines = rng.normal(np.where(is_match, 0.32, 0.18), 0.06).clip(-1, 1)
     probability = np.where(cosines < 0.22, 1.0, 0.05)
-    drawn = rng.random(60_000) < probability
+    drawn = rng.random(30_000) < probability
     weighted, plain = (
         calibrate(Labels.of(cosines[drawn], is_match[drawn], weights=weights), MODEL)
         for weights in (1 / probability[drawn], None)
@@ -263,3 +267,37 @@ def test_weights_make_up_for_how_labels_were_drawn() -> None:
     flagged = true < 0.35
     assert weighted.report.recall.point == pytest.approx(flagged[~is_match].mean(), abs=0.03)
     assert abs(plain.report.recall.point - flagged[~is_match].mean()) > 0.03
+
+
+@settings(max_examples=4)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["platt", "beta"]))
+def test_the_order_of_rows_changes_nothing_but_the_hash(seed: int, method: Method) -> None:
+    """The same labels in another order give the same curve, report and reference."""
+    labels = _labels(150)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    first, other = (calibrate(part, MODEL, method=method) for part in (labels, labels.take(order)))
+    assert other.reference == first.reference
+    np.testing.assert_allclose(
+        other.curve.scores(labels.cosines), first.curve.scores(labels.cosines), atol=1e-4
+    )
+    assert (other.matches, other.mismatches) == (first.matches, first.mismatches)
+    for name in ("recall", "false_positive_rate"):
+        assert getattr(other.report, name) == getattr(first.report, name)
+    assert other.report.log_loss == pytest.approx(first.report.log_loss, abs=1e-5)
+    assert other.report.auc.lower == pytest.approx(first.report.auc.lower)
+
+
+@pytest.mark.parametrize("method", ["platt", "beta"])
+def test_a_row_of_weight_2_is_a_row_written_twice(method: Method) -> None:
+    """Curve, reference and every figure but the widths of rates are the same."""
+    labels = _labels(150)
+    doubled = np.arange(300) % 5 == 0
+    weighted = replace(labels, weights=np.where(doubled, 2.0, 1.0))
+    rows = np.repeat(np.arange(300), np.where(doubled, 2, 1))
+    first, other = (calibrate(part, MODEL, method=method) for part in (weighted, labels.take(rows)))
+    assert other.reference == first.reference
+    np.testing.assert_allclose(
+        other.curve.scores(labels.cosines), first.curve.scores(labels.cosines), atol=1e-4
+    )
+    for name in ("auc", "recall", "false_positive_rate"):
+        assert getattr(other.report, name).point == pytest.approx(getattr(first.report, name).point)

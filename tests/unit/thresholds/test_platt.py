@@ -6,6 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import expit
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
 from moderation.curves import Floats, Platt
@@ -163,3 +166,39 @@ def test_the_order_of_rows_changes_nothing(order: list[int]) -> None:
         pytest.approx(first.a, rel=1e-5),
         pytest.approx(first.b, rel=1e-5),
     )
+
+
+class _Cosines(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier whose decision is the cosine itself."""
+
+    def __init__(self) -> None:
+        self.classes_ = np.array([False, True])
+
+    def fit(self, cosines: Floats, is_match: Bools) -> "_Cosines":
+        return self
+
+    def decision_function(self, cosines: Floats) -> Floats:
+        return cosines[:, 0]
+
+    def predict(self, cosines: Floats) -> Bools:
+        return cosines[:, 0] > 0.25
+
+
+@pytest.mark.filterwarnings("ignore:Since FrozenEstimator")  # nothing is fitted but the curve
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_scores_are_those_of_scikit_learn(is_weighted: bool) -> None:
+    """Plain logistic regression and CalibratedClassifierCV say the same of balanced classes."""
+    cosines, is_match = _cosines(1500, 6000, seed=9)
+    rng = np.random.default_rng(9)
+    weights = rng.choice([1.0, 4.0], len(cosines)) if is_weighted else np.ones(len(cosines))
+    balanced = Labels.of(cosines, is_match, weights=weights).class_weights() * len(cosines)
+    scores = _fit(cosines, is_match, weights).scores(cosines)
+    column = cosines.reshape(-1, 1)
+    plain = LogisticRegression(C=np.inf, tol=1e-10, solver="newton-cholesky").fit(
+        column, is_match, sample_weight=balanced
+    )
+    np.testing.assert_allclose(scores, plain.predict_proba(column)[:, 1], atol=1e-4)
+    calibrated = CalibratedClassifierCV(FrozenEstimator(_Cosines()), method="sigmoid").fit(
+        column, is_match, sample_weight=balanced
+    )
+    np.testing.assert_allclose(scores, calibrated.predict_proba(column)[:, 1], atol=2e-3)
