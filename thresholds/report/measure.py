@@ -1,9 +1,10 @@
 """From labels and a calibration to the figures of its report."""
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import numpy as np
 from sklearn.metrics import roc_curve
@@ -15,7 +16,7 @@ from thresholds.choose import reviews_a_day
 from thresholds.evaluate import evaluate, own_prevalence
 from thresholds.held_out import unseen
 from thresholds.labels import Bools, Ints, Labels
-from thresholds.rates import Rates, precision_at, rates_at, share
+from thresholds.rates import Rates, rates_at, share
 from thresholds.reliability import score_bins
 from thresholds.report.figures import (
     MOST_MISTAKES,
@@ -63,7 +64,7 @@ def measure(
     scores = artifact.curve.scores(held.cosines)
     evaluation = evaluate(held, artifact, prevalence=share_of_posts, on_resample=on_resample)
     at = _operating_point(evaluation.rates, artifact, share_of_posts, posts)
-    curve = _curve(held, scores, share_of_posts, posts)
+    curve = _Curve.of(held, scores, prevalence=share_of_posts, posts=posts)
     wrong = (scores < artifact.threshold) == held.is_match
     mistakes = partial(_mistakes, held, scores, np.flatnonzero(is_held))
     return Figures(
@@ -89,8 +90,8 @@ def measure(
             )
             for each in sorted({*_PREVALENCES, share_of_posts})
         ),
-        curve=_thinned(curve),
-        alternatives=tuple(_first_reaching(curve, recall) for recall in _RECALLS),
+        curve=curve.thinned(),
+        alternatives=tuple(curve.first_reaching(recall) for recall in _RECALLS),
         histogram=_histogram(held, artifact.curve, at.cosine),
         reliability=_reliability(held, scores, evaluation.expected_calibration_error),
         score_counts=tuple(np.histogram(scores, _SCORE_BINS, (0, 1))[0].tolist()),
@@ -119,46 +120,49 @@ def _counts(labels: Labels) -> Counts:
     return Counts(n=len(labels), matches=labels.matches, mismatches=labels.mismatches)
 
 
-def _precision(recall: float, false_positive_rate: float, prevalence: float) -> float | None:
-    """Of what is flagged, the share that is a mismatch; None where nothing is."""
-    if recall == false_positive_rate == 0:
-        return None
-    return float(precision_at(np.array(recall), np.array(false_positive_rate), prevalence))
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """What each threshold would do, (n,) each, the strictest first; one for each distinct score."""
 
+    thresholds: Floats
+    recalls: Floats
+    false_positive_rates: Floats
+    prevalence: float
+    posts: float
 
-def _curve(labels: Labels, scores: Floats, prevalence: float, posts: float) -> list[Point]:
-    """A point for each distinct score: what is flagged is all up to and with it."""
-    false, true, thresholds = roc_curve(
-        ~labels.is_match, -scores, sample_weight=labels.weights, drop_intermediate=False
-    )
-    # A threshold flags what lies below it, so the next score up is the one to set.
-    following = np.append(-thresholds[1:], 1.0)
-    return [
-        Point(
-            threshold=threshold,
+    @classmethod
+    def of(cls, labels: Labels, scores: Floats, *, prevalence: float, posts: float) -> Self:
+        false, true, thresholds = roc_curve(
+            ~labels.is_match, -scores, sample_weight=labels.weights, drop_intermediate=False
+        )
+        # A threshold flags what lies below it, so the next score up is the one to set.
+        return cls(np.append(-thresholds[1:], 1.0), true, false, prevalence, posts)
+
+    def point(self, index: int) -> Point:
+        """One of its thresholds."""
+        recall, rate = float(self.recalls[index]), float(self.false_positive_rates[index])
+        flagged = self.prevalence * recall + (1 - self.prevalence) * rate
+        return Point(
+            threshold=float(self.thresholds[index]),
             recall=recall,
-            false_positive_rate=false_positive_rate,
-            precision=_precision(recall, false_positive_rate, prevalence),
-            reviews=posts * (prevalence * recall + (1 - prevalence) * false_positive_rate),
+            false_positive_rate=rate,
+            precision=self.prevalence * recall / flagged if flagged else None,
+            reviews=self.posts * flagged,
         )
-        for threshold, recall, false_positive_rate in zip(
-            following.tolist(), true.tolist(), false.tolist(), strict=True
-        )
-    ]
 
+    def thinned(self) -> tuple[Point, ...]:
+        """As many of its points as a picture shows."""
+        indices = np.arange(len(self.thresholds))
+        if len(indices) > _MOST_POINTS:
+            # Equal steps along both axes: neither the steep nor the level part is lost.
+            way = self.recalls + self.false_positive_rates
+            indices = np.unique(np.searchsorted(way, np.linspace(0, way[-1], _MOST_POINTS)))
+        return tuple(self.point(int(index)) for index in indices)
 
-def _thinned(curve: list[Point]) -> tuple[Point, ...]:
-    if len(curve) <= _MOST_POINTS:
-        return tuple(curve)
-    # Equal steps along both axes: neither the steep nor the level part is lost.
-    way = np.array([point.recall + point.false_positive_rate for point in curve])
-    kept = np.unique(np.searchsorted(way, np.linspace(0, way[-1], _MOST_POINTS)))
-    return tuple(curve[index] for index in kept)
-
-
-def _first_reaching(curve: list[Point], recall: float) -> Point:
-    # The recalls of whole classes are sums of floats: 0.8 may be 0.7999999999999999.
-    return curve[bisect_left(curve, recall - 1e-9, key=lambda point: point.recall)]
+    def first_reaching(self, recall: float) -> Point:
+        """The cheapest threshold with at least a recall."""
+        # The recalls of whole classes are sums of floats: 0.8 may be 0.7999999999999999.
+        return self.point(int(np.searchsorted(self.recalls, recall - 1e-9)))
 
 
 def _operating_point(
