@@ -71,9 +71,10 @@ class InForce:
 
     def decides(self, submission: UUID) -> Calibration:
         """The live calibration or, for its share of the submissions, the candidate."""
-        if self.candidate is not None and place(self.candidate.version, submission) < self.share:
-            return self.candidate
-        return self.live
+        if self.candidate is None or self.share == 0:
+            return self.live
+        is_in = place(self.candidate.version, submission) < self.share
+        return self.candidate if is_in else self.live
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from moderation.demo import MODEL_CALIBRATION
 from moderation.errors import CalibrationRefused, InputRefused
@@ -275,6 +277,31 @@ def test_a_worker_starts_with_the_newest_of_its_own_model(services: Services) ->
     look(services, held)
     assert held.current.default.live.version == A.version
     assert refused(services) == 1
+
+
+def test_a_database_that_fails_in_the_middle_changes_nothing(services: Services) -> None:
+    """What held before holds, and the next look takes up what this one could not read."""
+    put(services, A)
+    held = taking_up(services, C)
+    look(services, held)
+    put(services, B)
+    with services.database.begin() as locking:
+        locking.execute(text("LOCK TABLE calibrations IN ACCESS EXCLUSIVE MODE"))
+        with services.database.connect() as connection:
+            connection.execute(text("SET statement_timeout = 100"))
+            with pytest.raises(OperationalError):
+                held.look(connection)
+            connection.invalidate()
+    assert held.current.default.live.version == A.version
+    assert look(services, held)
+    assert held.current.default.live.version == B.version
+
+
+@pytest.mark.parametrize(("who", "why"), [("", "a test"), ("ann", "  "), ("ann", "a\x1b[2J")])
+def test_a_change_has_a_name_and_a_reason(who: str, why: str) -> None:
+    """Neither may be empty, nor steer the terminal of whoever reads the history."""
+    with pytest.raises(InputRefused, match="must say something"):
+        Author(who, why)
 
 
 def test_a_broken_entry_is_told_once_and_changes_nothing(
