@@ -98,6 +98,9 @@ def look_at(
 ) -> Window:
     """A window against a given calibration, whichever judged it: all cosines of its model."""
     counts = history.histogram(connection, period, model=artifact.fingerprint)
-    drift = drift_of(counts, artifact, prevalence=prevalence)
+    if counts.any():
+        drift = drift_of(counts, artifact, prevalence=prevalence)
+    else:
+        drift = Drift(0, reason="no verdict of the calibration's model has a score")
     rates = rates_of(history.groups(connection, period))
     return Window(period, drift, rates, artifact.version)

@@ -14,7 +14,6 @@ from moderation.store.history import Period
 
 log = structlog.get_logger()
 
-_SPANS = {"1h": dt.timedelta(hours=1), "1d": dt.timedelta(days=1)}
 # Ours alone, as those of the reconciler, the migrations and the publications are.
 _LOCK = 724083118
 _LONGEST_QUERY_S = 120
@@ -59,7 +58,7 @@ class Watch:
             return
         while not stop.is_set():
             started_s = time.monotonic()
-            for window, span in _SPANS.items():
+            for window, span in self._metrics.WINDOWS.items():
                 self._look(connection, window, span)
             took_s = time.monotonic() - started_s
             stop.wait(max(self._settings.watch_every_s, _REST_PER_LOOK * took_s))

@@ -223,6 +223,16 @@ def test_verdicts_of_another_model_alone(services: Services) -> None:
             judge(connection)
 
 
+def test_unscorable_ones_alone(services: Services) -> None:
+    """They stay unscorable, and nothing is said of precision and recall."""
+    with services.database.begin() as connection:
+        store(connection, [Past(None, "unscorable", OURS)] * 3)
+        said = judge(connection).to_document()
+    assert (said["verdicts"], said["unscorable"]) == (3, 3)
+    assert said["flag_rate"] == {"before": 0, "after": 0}
+    assert said["precision"]["point"] is said["recall"]["point"] is None
+
+
 def test_a_cosine_is_read_to_the_last_bit(services: Services) -> None:
     """More rows than one read takes, each with its own cosine, arrive as they were stored."""
     cosines = np.random.default_rng(0).uniform(-1, 1, 120_000)

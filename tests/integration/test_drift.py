@@ -102,8 +102,12 @@ def test_the_command_sees_what_moved(
 
 
 @pytest.mark.usefixtures("services")
-def test_nothing_there_says_nothing(settings: Settings) -> None:
+def test_nothing_there_says_nothing(settings: Settings, tmp_path: Path) -> None:
     """Without verdicts there is a reason, and a window that is none is refused."""
+    file = tmp_path / "other.json"
+    write_artifact(OTHER, file)
+    other = run(settings, "--json", "--calibration", str(file))
+    assert "no verdict of the calibration's model" in json.loads(other.stdout)["reason"]
     done = run(settings, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["reason"] == "no verdict has a score"
