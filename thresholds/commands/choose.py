@@ -1,6 +1,6 @@
 """`captionguard thresholds choose`."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -112,6 +112,9 @@ def choose(
             _show(chosen, parts, prevalence_is_given=prevalence is not None)
             _show_reviews(chosen, traffic_per_day)
         if new is None:
+            # What was left out is told too, but that something was missed weighs more.
+            with suppress(typer.Exit):
+                end_with_refused(source)
             raise typer.Exit(EXIT_NOT_GUARANTEED)
     if out and not as_json:
         people.print(Text(f"Written to {out}."), soft_wrap=True)
