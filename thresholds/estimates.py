@@ -1,4 +1,4 @@
-"""Precision and recall on traffic where only some submissions have a decision (SCIENCE)."""
+"""Precision and recall on traffic where only some submissions have a decision."""
 
 import math
 from collections.abc import Mapping
@@ -106,9 +106,10 @@ def _recall(
 def share(hits: "Found", misses: "Found") -> Estimate:
     """Hits among hits and misses, each found one standing for its weight, with its interval.
 
-    Of the process and not of this window alone: V(X) = Σ w², which is SCIENCE's variance of
-    Poisson sampling with the spread of the process added. On the logit, or by Fay and
-    Feuer's gamma bounds (1997) where a side weighs less than ten of its heaviest.
+    Of the process and not of this window alone: V(X) = Σ w², which is Poisson sampling's
+    Σ (1 − π)/π² (Horvitz and Thompson, 1952) and the Σ 1/π by which counts vary. On the
+    logit, or by Fay and Feuer's gamma bounds (1997) where a side weighs less than ten of
+    its heaviest.
     """
     hit, missed = hits.total, misses.total
     if not hit + missed:

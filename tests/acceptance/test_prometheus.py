@@ -71,6 +71,7 @@ def test_prometheus_scrapes_every_role(machine: Machine, tmp_path: Path) -> None
         eventually(lambda: bool(ask("captionguard_living_workers == 1")))
         eventually(lambda: bool(ask("captionguard_batch_items_count >= 0")))
         eventually(lambda: bool(ask('captionguard_sent_again_total{why="lost"} >= 0')))
+        eventually(lambda: bool(ask('captionguard_drift_items{window="1d"} >= 0')))
     finally:
         process.terminate()
         process.wait(30)
