@@ -15,6 +15,7 @@ from moderation.media.decode import sandbox_report
 from moderation.published import Publication
 from moderation.settings import Settings
 from moderation.store import calibrations, refused, submissions, workers
+from moderation.types import DEFAULT_POLICY
 from moderation.wiring import Services, open_services
 
 _LEAST_FREE_BYTES = 2 * 2**30
@@ -153,7 +154,7 @@ def _workers(services: Services, current: Mapping[str, Publication]) -> Finding:
 def _published(current: Mapping[str, Publication]) -> Finding:
     """What is live for which policy; where nothing is, workers have their own."""
     told = []
-    for policy, entry in sorted(current.items()):
+    for policy, entry in sorted(current.items(), key=lambda e: (e[0] != DEFAULT_POLICY, e[0])):
         live, candidate = entry.state.live_version, entry.state.candidate_version
         if live or candidate:
             trial = f" and {candidate} on trial" if candidate else ""
