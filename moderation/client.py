@@ -103,6 +103,7 @@ def _to_post(document: dict[str, Any], folder: Path, settings: Settings) -> Post
 
 
 def read_image(path: Path, settings: Settings) -> bytes:
+    """Read an image file. Raises `InputRefused` where it cannot be read, is empty or too large."""
     try:
         size = path.stat().st_size
         if not 0 < size <= settings.max_image_bytes:
