@@ -42,8 +42,11 @@ def calibrate(
     threshold: float = DEFAULT_THRESHOLD,
     cold_start: bool = False,
     seed: int = 0,
+    on_resampled: Callable[[], object] = lambda: None,
 ) -> Artifact:
     """Fit on one split of the images and report on another; a third is kept for choosing.
+
+    `on_resampled` is called as the bootstrap behind the intervals goes on.
 
     Raises `InputRefused` for too few labels (`thresholds.splits` says how many are needed), and
     when matches do not score higher than mismatches.
@@ -53,7 +56,7 @@ def calibrate(
     check_splits(labels)
     fitted, held = (take_split(labels, split, seed=seed) for split in (Split.FIT, Split.REPORT))
     curve = fit_curve(fitted, method)
-    a, b = _intervals(fitted, curve, seed)
+    a, b = _intervals(fitted, curve, seed, on_resampled)
     return Artifact(
         model=model.spec,
         weights_sha256=model.weights_sha256,
@@ -68,7 +71,7 @@ def calibrate(
         seed=seed,
         a_interval=a,
         b_interval=b,
-        report=report_on(held, curve, threshold=threshold, seed=seed),
+        report=report_on(held, curve, threshold=threshold, seed=seed, on_resampled=on_resampled),
         reference=_reference(fitted),
         versions={name: version(name) for name in _VERSIONED},
         created_at=datetime.now(UTC),
@@ -127,20 +130,22 @@ def _quantiles(labels: Labels, at: Floats) -> Floats:
     return quantiles
 
 
-def _intervals(labels: Labels, curve: Curve, seed: int) -> tuple[Interval | None, Interval | None]:
+def _intervals(
+    labels: Labels, curve: Curve, seed: int, on_resampled: Callable[[], object]
+) -> tuple[Interval | None, Interval | None]:
     """95 % bootstrap intervals of a and b, resampling images; none for a curve of knots."""
     if isinstance(curve, Isotonic):
         return None, None
     fit = fit_platt if isinstance(curve, Platt) else fit_beta
     rng = np.random.default_rng(seed)
-    members = labels.rows_by_image()
+    images = labels.image_numbers()
     fits = []
     for _ in range(_RESAMPLES):
-        chosen = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
-        resampled = labels.take(chosen)
-        if resampled.matches and resampled.mismatches:
-            again = fit(resampled)
+        sample = labels.resampled(rng, images)
+        if sample.matches and sample.mismatches:
+            again = fit(sample)
             fits.append((again.a, again.b))
+        on_resampled()
     lower, upper = np.quantile(np.array(fits), [0.025, 0.975], axis=0)
     return (
         Interval(point=curve.a, lower=float(lower[0]), upper=float(upper[0])),

@@ -1,6 +1,6 @@
 """Cosines with their labels: what every command of this package works on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -77,11 +77,17 @@ class Labels:
             self.splits[rows],
         )
 
-    def rows_by_image(self) -> list[Ints]:
-        """The rows of each image, which a bootstrap draws together."""
-        _, image_of = np.unique(self.images, return_inverse=True)
-        order = np.argsort(image_of, kind="stable")
-        return np.split(order, np.flatnonzero(np.diff(image_of[order])) + 1)
+    def image_numbers(self) -> Ints:
+        """A number for each pair's image, (n,)."""
+        numbers: Ints = np.unique(self.images, return_inverse=True)[1].astype(np.int64)
+        return numbers
+
+    def resampled(self, rng: np.random.Generator, image_numbers: Ints) -> "Labels":
+        """A bootstrap sample of whole images: one that is drawn twice weighs double."""
+        images = int(image_numbers.max()) + 1
+        drawn = np.bincount(rng.integers(0, images, images), minlength=images)[image_numbers]
+        taken = self.take(drawn > 0)
+        return replace(taken, weights=taken.weights * drawn[drawn > 0])
 
     @property
     def matches(self) -> int:

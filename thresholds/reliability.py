@@ -1,5 +1,8 @@
 """How good a calibration is on labels that it has not seen."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 from scipy.stats import norm
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
@@ -13,11 +16,19 @@ _RESAMPLES = 500
 _CONFIDENCE = 0.95
 
 
-def report_on(labels: Labels, curve: Curve, *, threshold: float, seed: int) -> Report:
+def report_on(
+    labels: Labels,
+    curve: Curve,
+    *,
+    threshold: float,
+    seed: int,
+    on_resampled: Callable[[], object] = lambda: None,
+) -> Report:
     """Figures on held-out labels, with classes weighted to a prior of 0.5.
 
     Intervals are 95 %: Wilson for rates, bootstrap by image for the AUC. Within a class pairs
-    weigh as `labels.weights` has them, also in the rates.
+    weigh as `labels.weights` has them, also in the rates. `on_resampled` is called as the
+    bootstrap goes on.
     """
     scores, is_match = curve.scores(labels.cosines), labels.is_match
     weights = labels.class_weights()
@@ -27,7 +38,7 @@ def report_on(labels: Labels, curve: Curve, *, threshold: float, seed: int) -> R
         expected_calibration_error=expected_calibration_error(scores, is_match, weights),
         brier_score=float(brier_score_loss(is_match, scores, sample_weight=weights)),
         log_loss=float(log_loss(is_match, scores, sample_weight=weights)),
-        auc=_auc(scores, labels, seed),
+        auc=_auc(scores, labels, seed, on_resampled),
         recall=weighted_share(flagged[~is_match], labels.weights[~is_match]),
         false_positive_rate=weighted_share(flagged[is_match], labels.weights[is_match]),
     )
@@ -75,18 +86,20 @@ def weighted_share(hits: Bools, weights: Floats) -> Interval:
     return Interval(point=share, lower=float(lower), upper=float(upper))
 
 
-def _auc(scores: Floats, labels: Labels, seed: int) -> Interval:
+def _auc(scores: Floats, labels: Labels, seed: int, on_resampled: Callable[[], object]) -> Interval:
     rng = np.random.default_rng(seed)
-    members = labels.rows_by_image()
-    is_match, weights = labels.is_match, labels.weights
+    images = labels.image_numbers()
+    # Scores in the place of cosines, which they are no more needed for.
+    scored = replace(labels, cosines=scores)
     resampled = []
     for _ in range(_RESAMPLES):
-        chosen = rng.integers(0, len(members), len(members))
-        rows = np.concatenate([members[index] for index in chosen])
-        if 0 < is_match[rows].sum() < len(rows):
-            resampled.append(
-                roc_auc_score(is_match[rows], scores[rows], sample_weight=weights[rows])
-            )
+        sample = scored.resampled(rng, images)
+        if sample.matches and sample.mismatches:
+            resampled.append(_auc_of(sample))
+        on_resampled()
     lower, upper = np.quantile(resampled, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
-    point = float(roc_auc_score(is_match, scores, sample_weight=weights))
-    return Interval(point=point, lower=float(lower), upper=float(upper))
+    return Interval(point=_auc_of(scored), lower=float(lower), upper=float(upper))
+
+
+def _auc_of(scored: Labels) -> float:
+    return float(roc_auc_score(scored.is_match, scored.cosines, sample_weight=scored.weights))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from moderation.console import people, print_document
+from moderation.console import people, print_document, progress
 from moderation.settings import load_settings
 from thresholds.commands.labels import (
     FromDecisions,
@@ -83,14 +83,18 @@ def calibrate(
             seed=seed,
             quiet=as_json,
         )
-        artifact: Artifact = fit(
-            source.labels,
-            source.model or UNNAMED,
-            method=method.value,
-            threshold=threshold,
-            cold_start=cold_start,
-            seed=seed,
-        )
+        with progress(quiet=as_json) as bar:
+            drawing = bar.add_task("samples drawn for intervals", total=None)
+            artifact: Artifact = fit(
+                source.labels,
+                source.model or UNNAMED,
+                method=method.value,
+                threshold=threshold,
+                cold_start=cold_start,
+                seed=seed,
+                on_resampled=lambda: bar.advance(drawing),
+            )
+            bar.update(drawing, total=bar.tasks[drawing].completed)
         whole.write(f"{artifact.model_dump_json(indent=2)}\n")
     if as_json:
         print_document(artifact.model_dump(mode="json"))
