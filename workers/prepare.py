@@ -1,5 +1,6 @@
 """From claimed submissions to staged pairs: captions, fetching, decoding, into the engine."""
 
+import contextlib
 import hashlib
 import sys
 import time
@@ -92,12 +93,17 @@ class Preparation:
 
     def _prepare(self, journeys: Sequence[Journey]) -> None:
         try:
-            self._stage(self._ready(journeys))
+            ready = self._ready(journeys)
         except BaseException as error:
             # Whoever waits for a journey must learn of it, or would wait for ever.
             for journey in journeys:
                 if not journey.scored.done():
                     journey.scored.set_exception(error)
+            return
+        # Of what it raises the engine tells whoever waits: settled twice, a journey would end
+        # the lane that comes second.
+        with contextlib.suppress(BaseException):
+            self._stage(ready)
 
     def _ready(self, journeys: Sequence[Journey]) -> list[_Ready]:
         now = datetime.now(UTC)

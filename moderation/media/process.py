@@ -50,8 +50,11 @@ class DecoderProcess:
         self, framing: Framing, max_pixels: int, timeout_s: float, memory_bytes: int
     ) -> None:
         arguments = (json.dumps(asdict(framing)), max_pixels, timeout_s, memory_bytes)
-        self._board = AnswerBoard(framing)
-        self._socket, theirs = socket.socketpair()
+        try:
+            self._board = AnswerBoard(framing)
+            self._socket, theirs = socket.socketpair()
+        except OSError as error:
+            raise _cannot_start(error) from error
         with theirs, self._board.file as shared_file:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - our own module
@@ -63,7 +66,7 @@ class DecoderProcess:
                 )
             except OSError as error:
                 self._socket.close()
-                raise SetupError(f"An image decoder process cannot be started: {error}") from error
+                raise _cannot_start(error) from error
         self._timeout_s = timeout_s
         self._images_left = _IMAGES_A_CHILD
         self._turn = 0
@@ -174,6 +177,10 @@ class DecoderProcess:
                 raise ConnectionError("the process has closed its end")
             view = view[received:]
         return bytes(buffer)
+
+
+def _cannot_start(error: OSError) -> SetupError:
+    return SetupError(f"An image decoder process cannot be started: {error}")
 
 
 def _left_s(deadline: float) -> float:

@@ -141,9 +141,25 @@ class Engine:
         `read` decodes images, framed for this model, on the calling thread: those of the pairs
         at the places that it is given, one for each image that is neither known nor under way.
         It returns, in order, the images or what they failed with; what it raises is raised here
-        too, when those that it does not concern are staged. Blocks while much is staged.
+        too, when those that it does not concern are staged. Whatever is raised here, `scored` of
+        each is the engine's to settle, and nobody else's. Blocks while much is staged.
         """
         passengers = [Passenger(place, pair.scored) for place, pair in enumerate(pairs)]
+        try:
+            raised = self._board(pairs, passengers, read)
+        except BaseException as error:
+            self._flights.give_up(passengers, error)
+            raise
+        if raised is not None:
+            raise raised
+
+    def _board(
+        self,
+        pairs: Sequence[Pair],
+        passengers: Sequence[Passenger],
+        read: Callable[[Sequence[int]], Sequence[Image | BaseException]],
+    ) -> BaseException | None:
+        """Stage what is neither known nor under way; what `read` raised, if it did."""
         images = self._flights.board(
             [
                 (Key("image", pair.sha256), pair.source, passenger)
@@ -166,8 +182,7 @@ class Engine:
         except BaseException as error:
             self._flights.land([(f, error) for f in (*captions, *(job.flight for job in jobs))])
             raise
-        if raised is not None:
-            raise raised
+        return raised
 
     def close(self) -> None:
         """Finish what is staged and stop."""
@@ -183,7 +198,7 @@ class Engine:
     def _work_off(self, jobs: Sequence[_Job]) -> None:
         try:
             outcomes = self._embed(jobs)
-        except Exception as error:
+        except BaseException as error:
             self._flights.land([(job.flight, error) for job in jobs])
             return
         # What was computed is in the cache by now: nobody finds neither.

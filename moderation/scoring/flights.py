@@ -23,7 +23,7 @@ class Passenger:
 
     def arrive(self, kind: Kind, outcome: Embedding | BaseException) -> bool:
         """Take one half, or what kept it away; whether the pair is to be settled now."""
-        if self.fault is not None:
+        if self.fault is not None or (self.image is not None and self.text is not None):
             return False
         if isinstance(outcome, BaseException):
             self.fault = outcome
@@ -109,9 +109,14 @@ class Flights:
                 flight.passengers.append(passenger)
         for passenger in complete:
             passenger.settle()
-        left = self._without_shared(new, sources)
-        for (kind, came_from), count in sources.items():
-            self._on_embeddings(kind, came_from, count)
+        try:
+            left = self._without_shared(new, sources)
+            for (kind, came_from), count in sources.items():
+                self._on_embeddings(kind, came_from, count)
+        except BaseException as error:
+            # Nobody else would ever land them, and whoever came later would wait for ever.
+            self.land([(flight, error) for flight in new])
+            raise
         return left
 
     def land(self, landed: Sequence[tuple[Flight, Embedding | BaseException]]) -> None:
@@ -127,6 +132,13 @@ class Flights:
                 del self._under_way[flight.key, flight.source]
                 complete += [p for p in flight.passengers if p.arrive(flight.key.kind, outcome)]
         for passenger in complete:
+            passenger.settle()
+
+    def give_up(self, passengers: Sequence[Passenger], error: BaseException) -> None:
+        """Settle those that are not settled with an error; what they waited for goes on."""
+        with self._lock:
+            left = [passenger for passenger in passengers if passenger.arrive("image", error)]
+        for passenger in left:
             passenger.settle()
 
     def _without_shared(

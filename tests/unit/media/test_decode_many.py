@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -250,3 +251,17 @@ def test_a_decoder_keeps_no_file_open(small: DecoderPool) -> None:
     for _ in range(4):
         answers = small.decode_all([ImageFile.of(data) for data in FILES])
         assert all(isinstance(answer.outcome, Image) for answer in answers)
+
+
+def test_without_descriptors_images_are_put_off() -> None:
+    """A decoder that cannot be started for want of them is no fault of an image."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with DecoderPool(1, FRAMING, 10**6, timeout_s=60, memory_bytes=2**30) as pool:
+        files = [ImageFile.of(data) for data in FILES[:2]]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(f.descriptor for f in files) + 1, hard))
+        try:
+            answers = pool.decode_all(files)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert all(isinstance(answer.outcome, TemporaryFault) for answer in answers)
+        assert _outcomes(pool, FILES[:2]) == [_alone(pool, data) for data in FILES[:2]]

@@ -160,6 +160,24 @@ def test_what_reading_raises_reaches_those_whom_it_concerns(
         assert [pair.scored.exception(PATIENCE_S) for pair in pairs[1:]] == [error] * 2
 
 
+def test_a_failing_callback_leaves_nothing_under_way(model: ClipModel) -> None:
+    """Its pair gets the error, and the next with the same image and caption gets its score."""
+    fails = [True]
+
+    def count(kind: str, source: str, count: int) -> None:
+        if fails and fails.pop():
+            raise ArithmeticError("no metric")
+
+    numbers = [(0, 0)]
+    with opened(model, on_embeddings=count) as engine:
+        pair, later = _pairs(engine, [*numbers, *numbers])
+        with pytest.raises(ArithmeticError, match="no metric"):
+            engine.score_all([pair], _reading(numbers, frozenset(), []))
+        assert isinstance(pair.scored.exception(PATIENCE_S), ArithmeticError)
+        engine.score_all([later], _reading(numbers, frozenset(), []))
+        assert isinstance(_outcome(later), PairScore)
+
+
 def test_too_few_images_are_an_error_and_not_a_hang(model: ClipModel) -> None:
     """Whoever reads loses no pair."""
     with opened(model) as engine:

@@ -2,11 +2,14 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from errno import EMFILE
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
 
+import numpy as np
 import pytest
 
 from moderation.demo import MODEL_NAME
@@ -19,7 +22,7 @@ from moderation.metrics import Metrics
 from moderation.scoring.engine import Engine, open_engine
 from moderation.scoring.model import ClipModel, load_model
 from moderation.settings import Settings
-from moderation.types import ImageRef, PairScore, Reason, Submission
+from moderation.types import Image, ImageRef, PairScore, Reason, Submission
 from moderation.wiring import Services
 from tests.unit.media.files import encode, noise
 from tests.unit.threads import PATIENCE_S
@@ -144,3 +147,42 @@ def test_a_known_blob_is_not_looked_at(services: Services, engine: Engine, turns
     assert again.scored.result(PATIENCE_S) == score
     preparation.close()
     assert turns.images == before
+
+
+class Broken:
+    """A decoder whose pool fails as a whole, as with no file descriptor left."""
+
+    processes = 1
+
+    def decode_all(self, files: Sequence[ImageFile]) -> list[Answer]:
+        """Decode nothing."""
+        for file in files:
+            file.close()
+        raise OSError(EMFILE, "Too many open files")
+
+
+def test_one_that_waits_for_anothers_image_outlives_its_neighbours_fault(
+    model: ClipModel, services: Services, engine: Engine
+) -> None:
+    """It gets the score of the image that somebody else decodes, and the lanes live on."""
+    shared, other = (services.blobs.put(encode(noise(8, 8, seed), "PNG")) for seed in range(2))
+    image = Image(np.zeros((model.framing.height_px, model.framing.width_px, 3), np.uint8))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def read() -> Image:
+        begun.set()
+        assert go_on.wait(PATIENCE_S)
+        return image
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        first = elsewhere.submit(engine.score, shared, read, "a dog", source="blob")
+        assert begun.wait(PATIENCE_S)
+        preparation = Preparation(services, cast("DecoderPool", Broken()), engine)
+        waiting, failing = _journey(shared), _journey(other)
+        preparation.begin([waiting, failing])
+        assert isinstance(failing.scored.exception(PATIENCE_S), OSError)
+        go_on.set()
+        assert waiting.scored.result(PATIENCE_S) == first.result().result(PATIENCE_S)
+        later = engine.score(other, lambda: image, "a cat")
+        assert isinstance(later.result(PATIENCE_S), PairScore)
+        preparation.close()
