@@ -22,7 +22,7 @@ def _loss(slopes: Floats, c: float, cosines: Floats, is_match: Bools) -> float:
     logs = np.column_stack([np.log((1 + cosines) / 2), -np.log((1 - cosines) / 2)])
     logits = logs @ slopes + c
     losses = np.where(is_match, np.logaddexp(0, -logits), np.logaddexp(0, logits))
-    prior = ((slopes * logs.std(axis=0)) ** 2).sum() / (2 * 100 * len(cosines))
+    prior = ((slopes * logs.std(axis=0)) ** 2).sum() / (2 * 1000 * len(cosines))
     return float(0.5 * losses[is_match].mean() + 0.5 * losses[~is_match].mean() + prior)
 
 
