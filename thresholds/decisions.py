@@ -32,8 +32,8 @@ def read_decisions(
 ) -> Decided:
     """Read what was decided on verdicts of `model`, or of the set one.
 
-    A submission that came to review with probability π weighs 1/π. Raises `InputRefused` where
-    nothing was decided.
+    A submission that came to review with probability π weighs 1/π, and more where others like
+    it are not decided yet. Raises `InputRefused` where nothing was decided.
     """
     engine = database.connect(addresses.database_url(settings))
     try:
@@ -50,7 +50,7 @@ def read_decisions(
         np.clip(np.array([pair.cosine for pair in pairs], dtype=np.float64), -1, 1),
         np.array([pair.is_match for pair in pairs], dtype=np.bool_),
         images=np.array([pair.image for pair in pairs], dtype=np.str_),
-        weights=1 / np.array([pair.inclusion_probability for pair in pairs], dtype=np.float64),
+        weights=np.array([pair.weight for pair in pairs], dtype=np.float64),
     )
     return Decided(
         labels,

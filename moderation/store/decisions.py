@@ -55,12 +55,13 @@ class NewDecision:
 class DecidedPair:
     """A scored submission that moderators called a match or a mismatch.
 
-    `image` is the blob store's key or a URL.
+    `weight` is how many scored submissions it stands for; `image` is the blob store's key or a
+    URL.
     """
 
     cosine: float
     is_match: bool
-    inclusion_probability: float
+    weight: float
     image: str
     caption: str
 
@@ -101,11 +102,13 @@ def add_decisions(connection: Connection, items: Sequence[NewDecision]) -> list[
 
 
 # Only flagged and audit cases were drawn with a known probability. An appeal overrules what was
-# decided on them, but brings no submission of its own: nobody knows how likely it was.
+# decided on them, but brings no submission of its own: nobody knows how likely it was. Audits wait
+# longer than flags, so those decided stand for those that wait (Hájek), flags and passes apart.
 _LABELLED = text(
     """
     WITH drawn AS (
-        SELECT submission_id, max(inclusion_probability) AS inclusion_probability
+        SELECT submission_id, max(inclusion_probability) AS inclusion_probability,
+            min(created_at) AS opened_at
         FROM cases WHERE route IN ('flagged', 'audit')
         GROUP BY submission_id
     ), last AS (
@@ -114,17 +117,23 @@ _LABELLED = text(
         FROM cases JOIN decisions ON decisions.case_id = cases.id
         WHERE cases.route IN ('flagged', 'audit', 'appeal')
         ORDER BY cases.submission_id, decisions.created_at DESC, decisions.id DESC
+    ), weighted AS (
+        SELECT submission_id, verdicts.cosine, last.answer,
+            1 / inclusion_probability * sum(1 / inclusion_probability) OVER alike
+                / sum(1 / inclusion_probability)
+                    FILTER (WHERE last.answer IN ('match', 'mismatch', 'unsure')) OVER alike
+                AS weight
+        FROM drawn JOIN verdicts USING (submission_id) LEFT JOIN last USING (submission_id)
+        WHERE verdicts.cosine IS NOT NULL AND verdicts.model = :model
+            AND coalesce(last.created_at, drawn.opened_at)
+                >= coalesce(CAST(:since AS timestamptz), '-infinity')
+        WINDOW alike AS (PARTITION BY verdicts.outcome)
     )
-    SELECT verdicts.cosine, last.answer = 'match' AS is_match, drawn.inclusion_probability,
+    SELECT weighted.cosine, weighted.answer = 'match' AS is_match, weighted.weight,
            coalesce(submissions.image_blob, submissions.image_url) AS image, submissions.caption
-    FROM last
-    JOIN drawn USING (submission_id)
-    JOIN verdicts USING (submission_id)
-    JOIN submissions ON submissions.id = last.submission_id
-    WHERE last.answer IN ('match', 'mismatch')
-        AND verdicts.cosine IS NOT NULL AND verdicts.model = :model
-        AND last.created_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
-    ORDER BY last.submission_id
+    FROM weighted JOIN submissions ON submissions.id = weighted.submission_id
+    WHERE weighted.answer IN ('match', 'mismatch')
+    ORDER BY weighted.submission_id
     """
 )
 
@@ -146,7 +155,8 @@ def labelled(
     """The last decision on each submission that was flagged or audited, if it is clear.
 
     Only of verdicts by `model`, a fingerprint, and decided at or after `since`. Golden cases do
-    not count, nor what was last called unsure or escalated.
+    not count, nor what was last called unsure or escalated. The weight is 1/π for a submission
+    that came to review with probability π, and more where others like it are not decided yet.
     """
     rows = connection.execute(_LABELLED, {"model": model, "since": since})
     return [DecidedPair(*row) for row in rows]

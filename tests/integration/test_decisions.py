@@ -179,3 +179,29 @@ def test_an_audit_sample_gives_the_curve_of_all_traffic(
     artifact = calibrate(source.labels, source.model)
     assert artifact.fingerprint == calibration.model
     assert artifact.report.expected_calibration_error < 0.1
+
+
+def test_those_decided_stand_for_those_that_wait(
+    services: Services, calibration: Calibration
+) -> None:
+    """Audits that lie undecided leave passed submissions as heavy as they are, and no flag less.
+
+    Else the flagged ones, which are decided first, would make recall look better than it is.
+    """
+    low, high = -0.9, 0.9
+    ids = _judged(services, calibration, [low] * 4 + [high] * 8)
+    for id_, answer in zip(ids[:4], ["mismatch", "mismatch", "match", "unsure"], strict=True):
+        _decide(services, id_, Answer(answer))
+    for id_ in ids[4:6]:
+        _decide(services, id_, Answer.MATCH, route=Route.AUDIT, probability=0.1)
+    _decide(services, ids[6], Answer.ESCALATE, route=Route.AUDIT, probability=0.2)
+    with services.database.begin() as connection:
+        waiting = [NewCase(id_, Route.AUDIT, 0.1) for id_ in ids[7:10]]
+        decisions.add_cases(connection, waiting)
+    labels = _read(services)
+    assert labels.cosines.tolist() == [low] * 3 + [high] * 2
+    # Of audits 5 * 10 + 1 * 5 were drawn, of which 2 * 10 are decided.
+    assert labels.weights.tolist() == pytest.approx([1, 1, 1, 27.5, 27.5])
+    assert _read(services, datetime.now(UTC) - timedelta(days=1)).weights.tolist() == pytest.approx(
+        labels.weights.tolist()
+    )
