@@ -13,11 +13,18 @@ _APPEND_ONLY = ("calibrations", "publications", "decisions")
 
 def upgrade() -> None:
     """Apply."""
+    # First, as it reads the whole table: meanwhile verdicts wait, and workers still beat.
+    op.create_index(
+        "ix_verdicts_created_at",
+        "verdicts",
+        ["created_at"],
+        postgresql_using="brin",
+        postgresql_with={"autosummarize": True},
+    )
     op.add_column(
         "workers",
         sa.Column("publication", sa.BigInteger(), comment="the last publication that it acts on"),
     )
-    op.create_index("ix_verdicts_created_at", "verdicts", ["created_at"], postgresql_using="brin")
     op.create_table(
         "calibrations",
         sa.Column("version", sa.Text(), nullable=False),
