@@ -6,7 +6,6 @@ import os
 import socket
 import sys
 import threading
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +29,7 @@ from moderation.wiring import open_services
 from thresholds.versions import set_artifact
 from workers.prefetch import Prefetch, PrefetchStep
 from workers.published import Calibrations, no_calibration
-from workers.runtime import Runtime, open_scorer
+from workers.runtime import Runtime, allow_open_files, open_scorer
 from workers.score import handle_message
 
 log = structlog.get_logger()
@@ -38,7 +37,7 @@ log = structlog.get_logger()
 _PUT_BACK_AFTER_S = 2.0
 # What is published is to hold within five seconds.
 _LOOK_EVERY_S = 1.0
-_LOOK_TIMEOUT_MS = 500
+_LOOK_TIMEOUT_MS = 2000
 _PREFETCH_MULTIPLIER = 2
 
 
@@ -50,6 +49,7 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         self._stopping = threading.Event()
+        self._news = threading.Event()
 
     def start(self, parent: Any) -> None:
         """Open the runtime; a set-up that is wrong ends the process with what to do."""
@@ -62,6 +62,7 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
 
     def _open(self, app: Celery) -> None:
         settings = load_settings()
+        allow_open_files()
         self._services = open_services(settings)
         database.migrate(self._services.database)
         artifact = set_artifact(settings)
@@ -89,10 +90,15 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
             ),
         )
         # Not the pool's: while all its connections wait for a lock, this worker still lives.
-        self._beat_database = database.connect(addresses.database_url(settings), pool_size=1)
+        self._beat_database = database.connect(addresses.database_url(settings), pool_size=2)
         self._beat()
         self._beating = threading.Thread(target=self._keep_beating, name="captionguard-beat")
         self._beating.start()
+        # Beside the beats: however long it takes to read what is published, this worker lives.
+        self._looking = threading.Thread(
+            target=self._keep_looking, name="captionguard-look", daemon=True
+        )
+        self._looking.start()
         app.captionguard_runtime = self._runtime
         # Each full collection would walk all of torch's objects, which live as long as we do.
         gc.collect()
@@ -107,7 +113,9 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
         # Celery stops its pool after this step, and messages under way need the runtime.
         parent.pool.stop()
         self._stopping.set()
+        self._news.set()
         self._beating.join()
+        self._looking.join()
         self._runtime.close()
         with (
             contextlib.suppress(SQLAlchemyError),
@@ -121,18 +129,24 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
 
     def _keep_beating(self) -> None:
         beat_s = self._services.settings.beat_s
-        next_beat_s = time.monotonic()
-        while not self._stopping.wait(min(beat_s, _LOOK_EVERY_S)):
+        while not self._stopping.is_set():
+            # Woken, since whoever published waits for it.
+            self._news.wait(beat_s)
+            self._news.clear()
             try:
-                if time.monotonic() >= next_beat_s:
-                    self._beat()
-                    next_beat_s = time.monotonic() + beat_s
-                if self._look():
-                    # At once, since whoever published waits for it.
-                    self._beat()
+                self._beat()
             except Exception as error:
                 # Whatever it is: a worker without beats is taken for dead while it works.
                 log.warning("beat_failed", error=type(error).__name__)
+
+    def _keep_looking(self) -> None:
+        while not self._stopping.wait(_LOOK_EVERY_S):
+            try:
+                if self._look():
+                    self._news.set()
+            except Exception:
+                # Whatever was published, what comes after it is to be taken up.
+                log.exception("publications_broken")
 
     def _beat(self) -> None:
         holding = [storable_id(request.id) for request in _reserved_requests()]
@@ -149,7 +163,7 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
         """Take up what was published; whether that changed anything."""
         try:
             with self._beat_database.begin() as connection:
-                # Else a lock on the history would keep this worker from beating.
+                # A lock on the history is not waited for.
                 connection.execute(text(f"SET LOCAL statement_timeout = {_LOOK_TIMEOUT_MS}"))
                 return self._calibrations.look(connection)
         except SQLAlchemyError as error:

@@ -35,6 +35,8 @@ class Calibrations:
         self._model = model
         self._base = base
         self._metrics = metrics
+        # What never changes is read once: with thousands of policies all of it takes seconds.
+        self._loaded: dict[str, Calibration] = {}
         self._current: Published | None = None
         self._seen: int | None = None
         self._told: frozenset[int] = frozenset()
@@ -83,13 +85,16 @@ class Calibrations:
         ).inc()
 
     def _load(self, connection: Connection, version: str) -> Calibration:
+        if (loaded := self._loaded.get(version)) is not None:
+            return loaded
         stored = calibrations.stored(connection, [version])[version]
         artifact = parse_artifact(stored.artifact, name=version)
         calibration = calibration_for(
             artifact, fingerprint=self._model.fingerprint, spec=self._model.spec
         )
         # A later release may hash the same artifact to another version.
-        return replace(calibration, version=version)
+        self._loaded[version] = replace(calibration, version=version)
+        return self._loaded[version]
 
     def _tell(self, now: Published, refusals: Sequence[Refusal]) -> None:
         for refusal in refusals:
@@ -101,9 +106,9 @@ class Calibrations:
                 )
         self._told = frozenset(refusal.publication.id for refusal in refusals)
         self._metrics.refused_publications.set(len(refusals))
-        before = self._current.entries if self._current else ()
+        before = {entry.id for entry in self._current.entries} if self._current else set()
         for entry in now.entries:
-            if entry not in before:
+            if entry.id not in before:
                 log.info("publication_taken_up", **entry.to_document())
         for in_force in (now.default, *now.own.values()):
             if in_force.candidate is not None:

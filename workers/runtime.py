@@ -1,5 +1,6 @@
 """What one worker process holds: model, calibration, images, engine, and the ways to PostgreSQL."""
 
+import resource
 import threading
 import time
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 
 _PERSIST_BATCHES = 64
 _CLAIM_MESSAGES = 64
+_OPEN_FILES = 65_536
 
 Judged = Sequence[tuple[UUID, Verdict]]
 
@@ -88,6 +90,18 @@ def open_scorer(settings: Settings, metrics: Metrics, artifact: Artifact | None)
         decoder=open_decoder(model.framing, settings, on_restart=metrics.decoder_restarts.inc),
         engine=engine,
     )
+
+
+def allow_open_files() -> None:
+    """Raise the soft limit of open files as far as this process may.
+
+    A decoder takes two and one for each image of its turn: on a machine of many cores more
+    than the 1,024 that are usual, and what cannot be opened then ends as unscorable.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class Runtime:

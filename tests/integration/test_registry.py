@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from moderation.demo import MODEL_CALIBRATION
@@ -256,6 +256,29 @@ def test_a_worker_takes_up_what_is_new_and_only_that(services: Services) -> None
     assert before.default.live.version == C.version, "what a message began with stays"
     assert held.current.default.live == A.artifact.to_calibration()
     assert held.current.publication == entry.id
+
+
+def test_what_never_changes_is_read_once(services: Services) -> None:
+    """A change of one policy reads no calibration of the others again: there may be thousands."""
+    own = [named(threshold=0.3 + n / 100) for n in range(5)]
+    for n, calibration in enumerate(own):
+        put(services, calibration, policy=f"policy {n}")
+    put(services, A)
+    held = taking_up(services, None)
+    look(services, held)
+    put(services, B, policy="policy 0")
+    read: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM calibrations" in statement:
+            read.append(statement)
+
+    event.listen(services.database, "before_cursor_execute", note)
+    look(services, held)
+    event.remove(services.database, "before_cursor_execute", note)
+    assert len(read) == 1
+    assert held.current.for_policy("policy 0").live.version == B.version
+    assert held.current.for_policy("policy 4").live.version == own[4].version
 
 
 def test_a_worker_without_any_calibration_does_not_start(services: Services) -> None:
