@@ -20,7 +20,9 @@ _SCORE_PRIOR = 0.5
 class KindFigures:
     """One kind of pairs; `flagged` is recall for mismatches, false-positive rate for matches.
 
-    `auc` is that of a kind of mismatches against all matches.
+    `auc` is that of a kind of mismatches against all matches, `auc_in_image` against those of
+    the same image only: a caption with a word changed against the caption as it was. It is None
+    where no image of the kind has a match.
     """
 
     kind: str
@@ -28,6 +30,7 @@ class KindFigures:
     n: int
     flagged: Interval
     auc: Interval | None
+    auc_in_image: Interval | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ def evaluate(
         auc=auc,
         brier_score=_percentiles(reliability.brier(labels.weights), np.array(briers)),
         expected_calibration_error=reliability.error(np.array(deviations)),
-        kinds=tuple(_kinds(labels, scores < artifact.threshold, auc_of)),
+        kinds=tuple(_kinds(labels, scores, scores < artifact.threshold, auc_of)),
     )
 
 
@@ -95,13 +98,42 @@ def own_prevalence(labels: Labels) -> float:
     return float(np.average(~labels.is_match, weights=labels.weights))
 
 
-def _kinds(labels: Labels, flagged: Bools, auc_of: list[Interval]) -> Iterator[KindFigures]:
+def _kinds(
+    labels: Labels, scores: Floats, flagged: Bools, auc_of: list[Interval]
+) -> Iterator[KindFigures]:
     aucs = iter(auc_of)
+    above = matches_above(labels, scores)
     for matches in (False, True):
         for kind, is_match, rows in kinds_of(labels, matches=matches):
             rate = share(flagged[rows], labels.weights[rows], labels.images[rows])
-            auc = None if is_match else next(aucs)
-            yield KindFigures(kind, is_match, int(rows.sum()), rate, auc)
+            auc = in_image = None
+            if not is_match:
+                auc = next(aucs)
+                paired = rows & np.isfinite(above)
+                if paired.any():
+                    in_image = share(above[paired], labels.weights[paired], labels.images[paired])
+            yield KindFigures(kind, is_match, int(rows.sum()), rate, auc, in_image)
+
+
+def matches_above(labels: Labels, scores: Floats) -> Floats:
+    """The share, (n,), of matches of a pair's own image that score above it; ties count half.
+
+    By weight; NaN where the image has no match.
+    """
+    images = labels.image_numbers()
+    values, value_of = np.unique(scores, return_inverse=True)
+    # In the order of images and, within each, of scores.
+    _, place_of = np.unique(images * len(values) + value_of, return_inverse=True)
+    weights = labels.weights * labels.is_match
+    at_place = np.bincount(place_of, weights)
+    of_image = np.bincount(images, weights)
+    up_to_place, up_to_image = np.cumsum(at_place), np.cumsum(of_image)
+    above = up_to_image[images] - up_to_place[place_of] + at_place[place_of] / 2
+    has_match = of_image[images] > 0
+    shares = np.full(len(labels), np.nan)
+    # Sums of floats may leave a share a little outside.
+    shares[has_match] = np.clip(above[has_match] / of_image[images][has_match], 0, 1)
+    return shares
 
 
 def _percentiles(point: float, drawn: Floats) -> Interval:

@@ -51,8 +51,10 @@ def precision_at(recall: Floats, false_positive_rate: Floats, prevalence: float)
     return np.divide(hits, flagged, out=np.zeros_like(hits), where=flagged > 0)
 
 
-def share(hits: Bools, weights: Floats, images: Names) -> Interval:
+def share(hits: Bools | Floats, weights: Floats, images: Names) -> Interval:
     """The weighted share of hits, (n,) each, with Wilson's interval (1927).
+
+    A hit may be a part of one, between 0 and 1.
 
     Its n is the effective one of Korn and Graubard (1998), `p (1 - p) / V` with V the variance
     between images: pairs of one image, and unequal weights, tell less than as many of their

@@ -138,6 +138,7 @@ def _document(done: "Evaluation", artifact: "Artifact") -> dict[str, Any]:
                 "label": "match" if kind.is_match else "mismatch",
                 "n": kind.n,
                 "auc": kind.auc.model_dump() if kind.auc else None,
+                "auc_in_image": kind.auc_in_image.model_dump() if kind.auc_in_image else None,
                 "false_positive_rate" if kind.is_match else "recall": kind.flagged.model_dump(),
             }
             for kind in done.kinds
@@ -189,13 +190,18 @@ def _figures_table(done: "Evaluation") -> Table:
 
 def _kinds_table(done: "Evaluation") -> Table:
     table = _table("kind", "pairs", "flagged", "95 % interval", "AUC", "95 % interval")
+    is_paired = any(kind.auc_in_image for kind in done.kinds)
+    if is_paired:
+        table.add_column("in image", justify="right", no_wrap=True)
     for kind in done.kinds:
         label = "match" if kind.is_match else "mismatch"
         name = f"{label}: {printable(kind.kind)}" if kind.kind else label
         auc = (f"{kind.auc.point:.3f}", _ends(kind.auc)) if kind.auc else ("", "")
+        in_image = [f"{kind.auc_in_image.point:.3f}" if kind.auc_in_image else ""] * is_paired
         table.add_row(
-            Text(name), str(kind.n), f"{kind.flagged.point:.3f}", _ends(kind.flagged), *auc
-        )
+            Text(name), str(kind.n), f"{kind.flagged.point:.3f}", _ends(kind.flagged), *auc,
+            *in_image,
+        )  # fmt: skip
     return table
 
 

@@ -13,10 +13,11 @@ from moderation.errors import InputRefused
 from thresholds.artifact import Artifact
 from thresholds.calibrate import calibrate
 from thresholds.compare import FIGURES, compare
-from thresholds.evaluate import evaluate, own_prevalence
+from thresholds.evaluate import evaluate, matches_above, own_prevalence
 from thresholds.held_out import unseen
 from thresholds.labels import Bools, Labels
 from thresholds.models import NamedModel
+from thresholds.rates import share
 from thresholds.reliability import expected_calibration_error
 from thresholds.resampling import Ranking, resampled_weights
 from thresholds.splits import Split, split_of
@@ -83,6 +84,66 @@ def test_each_kind_has_figures_of_its_own(artifact: Artifact) -> None:
             assert kind.auc.point == pytest.approx(auc)
             assert kind.auc.lower < auc < kind.auc.upper
     assert kinds["random"].auc.lower > kinds["negation"].auc.upper  # type: ignore[union-attr]
+
+
+def test_a_kind_stands_against_the_matches_of_its_own_images(artifact: Artifact) -> None:
+    """As counting pair by pair does; what images have in common cancels out, unlike in the AUC."""
+    rng = np.random.default_rng(1)
+    labels = _labels(seed=1).take(rng.permutation(900)[:700])
+    labels = replace(labels, weights=rng.choice([1.0, 3.0], 700))
+    scores = artifact.curve.scores(labels.cosines)
+    kinds = {kind.kind: kind for kind in evaluate(labels, artifact, prevalence=0.1).kinds}
+    own = {
+        labels.images[row]: (scores[row], labels.weights[row])
+        for row in np.flatnonzero(labels.is_match)
+    }
+    for name in ("random", "negation"):
+        rows = [row for row in np.flatnonzero(labels.kinds == name) if labels.images[row] in own]
+        above = [
+            (own[labels.images[row]][0] > scores[row])
+            + (own[labels.images[row]][0] == scores[row]) / 2
+            for row in rows
+        ]
+        paired = kinds[name].auc_in_image
+        assert paired is not None
+        assert paired.point == pytest.approx(np.average(above, weights=labels.weights[rows]))
+        assert paired.lower < paired.point < paired.upper
+        assert paired.point > kinds[name].auc.point  # type: ignore[union-attr]
+    assert kinds["own"].auc_in_image is None
+    alone = replace(labels, images=np.arange(700).astype(np.str_))
+    assert all(k.auc_in_image is None for k in evaluate(alone, artifact, prevalence=0.1).kinds)
+
+
+def test_several_matches_of_an_image_share_the_comparison() -> None:
+    """Two of three matches above a mismatch, by their weight, and one that is equal, for half."""
+    labels = Labels.of(
+        np.array([0.1, 0.3, 0.2, 0.2, 0.5]),
+        np.array([True, True, True, False, False]),
+        images=np.array(["a", "a", "a", "a", "b"]),
+        weights=np.array([1.0, 2.0, 1.0, 1.0, 1.0]),
+    )
+    above = matches_above(labels, labels.cosines)
+    assert above.tolist()[3] == pytest.approx((2 + 0.5) / 4)
+    assert np.isnan(above[4])
+
+
+def test_a_paired_interval_covers_the_truth() -> None:
+    """The share of changed captions below their own, of images with several, in 300 draws."""
+    rng = np.random.default_rng(2)
+    truth = float(norm.cdf(0.5 / np.sqrt(2 * 0.6)))
+    covered = 0
+    for _ in range(300):
+        own = rng.normal(0, 1, 120)
+        is_match = np.tile([True, False, False, False], 120)
+        noise = np.sqrt(0.6) * rng.normal(0, 1, 480)
+        scores = np.repeat(own, 4) + noise + np.where(is_match, 0.5, 0)
+        labels = Labels.of(
+            np.zeros(480), is_match, images=np.repeat(np.arange(120), 4).astype(np.str_)
+        )
+        above = matches_above(labels, scores)
+        interval = share(above[~is_match], labels.weights[~is_match], labels.images[~is_match])
+        covered += interval.lower <= truth <= interval.upper
+    assert 0.92 * 300 <= covered <= 0.98 * 300
 
 
 def test_a_label_of_weight_three_is_three_labels(artifact: Artifact) -> None:
