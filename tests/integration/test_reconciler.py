@@ -40,7 +40,7 @@ def take(services: Services) -> tuple[str, list[UUID]]:
 
 def beat(services: Services, *holding: str) -> UUID:
     """Make a living worker that holds messages."""
-    info = WorkerInfo(uuid4(), "host", 1, "m", "c", None)
+    info = WorkerInfo(uuid4(), "host", 1, "m", "c", None, None)
     with services.database.begin() as connection:
         workers.beat(connection, info, holding)
     return info.id
