@@ -192,7 +192,9 @@ def _kinds_table(done: "Evaluation") -> Table:
     table = _table("kind", "pairs", "flagged", "95 % interval", "AUC", "95 % interval")
     is_paired = any(kind.auc_in_image for kind in done.kinds)
     if is_paired:
-        table.add_column("in image", justify="right", no_wrap=True)
+        table.add_column("in\nimage", justify="right", no_wrap=True)
+        # One space between columns, so that names of kinds hardly wrap.
+        table.collapse_padding = True
     for kind in done.kinds:
         label = "match" if kind.is_match else "mismatch"
         name = f"{label}: {printable(kind.kind)}" if kind.kind else label
