@@ -1,13 +1,15 @@
 """The migrations make the tables that the code expects."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import Engine, inspect, text
 
 from moderation.store import database, submissions
 from moderation.store.tables import metadata
@@ -27,33 +29,50 @@ def test_migrating_twice_changes_nothing(services: Services) -> None:
     database.migrate(services.database)
 
 
-def test_workers_beat_while_a_large_table_gets_its_index(servers: Servers) -> None:
-    """However long the verdicts are read for it, no worker of the version before seems dead."""
+@pytest.fixture
+def first_version(servers: Servers) -> Iterator[Engine]:
+    """A database with the tables of the first version."""
     engine = database.connect(servers.database())
     config = Config()
     config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
-    with ThreadPoolExecutor(1) as elsewhere:
-        with engine.begin() as writing:
-            # The index waits for whoever writes verdicts, as long as it would read many.
-            writing.execute(text("LOCK TABLE verdicts IN ROW EXCLUSIVE MODE"))
-            migrating = elsewhere.submit(database.migrate, engine)
-            with engine.connect() as connection:
-                eventually(
-                    lambda: bool(connection.execute(text(_WAITING)).scalar_one()), within_s=20
-                )
-            with engine.begin() as connection:
-                connection.execute(text("SET LOCAL statement_timeout = 5000"))
-                connection.execute(text("LOCK TABLE workers IN ROW EXCLUSIVE MODE"))
-        migrating.result(60)
-    with engine.connect() as connection:
-        assert connection.execute(text("SELECT count(publication) FROM workers")).scalar_one() == 0
+    yield engine
     engine.dispose()
 
 
-_WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'verdicts'::regclass"
+def _await_waiting(engine: Engine, table: str) -> None:
+    """Wait until somebody waits for a lock on a table."""
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = (:t)::regclass")
+    with engine.connect() as connection:
+        eventually(lambda: bool(connection.execute(waiting, {"t": table}).scalar_one()))
+
+
+def test_workers_beat_while_a_large_table_gets_its_index(first_version: Engine) -> None:
+    """However long the verdicts are read for it, no worker of the version before seems dead."""
+    with ThreadPoolExecutor(1) as elsewhere:
+        with first_version.begin() as writing:
+            # The index waits for whoever writes verdicts, as long as it would read many.
+            writing.execute(text("LOCK TABLE verdicts IN ROW EXCLUSIVE MODE"))
+            migrating = elsewhere.submit(database.migrate, first_version)
+            _await_waiting(first_version, "verdicts")
+            with first_version.begin() as connection:
+                connection.execute(text("SET LOCAL statement_timeout = 5000"))
+                connection.execute(text("LOCK TABLE workers IN ROW EXCLUSIVE MODE"))
+        migrating.result(60)
+
+
+def test_a_migration_waits_for_workers_at_work(first_version: Engine) -> None:
+    """Whoever has begun to write goes on to its other tables: neither ends as a deadlock."""
+    with ThreadPoolExecutor(1) as elsewhere:
+        with first_version.begin() as writing:
+            writing.execute(text("LOCK TABLE submissions IN ROW EXCLUSIVE MODE"))
+            migrating = elsewhere.submit(database.migrate, first_version)
+            _await_waiting(first_version, "submissions")
+            writing.execute(text("LOCK TABLE verdicts IN ROW EXCLUSIVE MODE"))
+            writing.execute(text("LOCK TABLE workers IN ACCESS SHARE MODE"))
+        migrating.result(60)
 
 
 def test_the_index_of_times_keeps_up_with_the_newest(services: Services) -> None:

@@ -13,7 +13,9 @@ _APPEND_ONLY = ("calibrations", "publications", "decisions")
 
 def upgrade() -> None:
     """Apply."""
-    # First, as it reads the whole table: meanwhile verdicts wait, and workers still beat.
+    # In the order in which workers at work lock them: any other would end as a deadlock.
+    op.execute("LOCK TABLE submissions IN SHARE ROW EXCLUSIVE MODE")
+    # Before the workers, as it reads the whole table: meanwhile verdicts wait, and workers beat.
     op.create_index(
         "ix_verdicts_created_at",
         "verdicts",
