@@ -82,7 +82,7 @@ def show_summary(results: Sequence[Result], truth: Truth | None, *, seconds: flo
             people.print(Text(printable(f"  refused: {result.reason}"), style="yellow"))
     if truth is not None:
         people.print(
-            f"Against the truth (n = {truth.n}): accuracy {_percent(truth.accuracy)}, "
+            f"Against the truth (n = {truth.n}):\n  accuracy {_percent(truth.accuracy)}, "
             f"precision {_percent(truth.precision)}, recall {_percent(truth.recall)}."
         )
 

@@ -131,6 +131,13 @@ class Artifact(BaseModel):
         return f"{self.weights_sha256[:16]}-{self.preprocessing_sha256[:16]}"
 
     @property
+    def made_for(self) -> str:
+        """The model in words, with its fingerprint; cosines alone name none."""
+        if not self.weights_sha256.strip("0"):
+            return "no named model (of cosines, without --model)"
+        return f"{self.model} ({self.fingerprint})"
+
+    @property
     def version(self) -> str:
         """Names this calibration by what it says: the same content has the same version."""
         # Without defaults, so that a field of a later release leaves it as it is.
@@ -191,7 +198,7 @@ def calibration_for(artifact: Artifact, *, fingerprint: str, spec: str) -> Calib
     if artifact.fingerprint != fingerprint:
         what = "weights" if artifact.fingerprint[:16] != fingerprint[:16] else "preprocessing"
         raise CalibrationRefused(
-            f"The calibration was made for {artifact.model} ({artifact.fingerprint}), but the "
+            f"The calibration was made for {artifact.made_for}, but the "
             f"model {spec} is {fingerprint}: the {what} differ. Scores would mean nothing. Make a "
             f"calibration with `captionguard thresholds calibrate LABELS.jsonl --model {spec} "
             "--out FILE.json` and set CAPTIONGUARD_CALIBRATION_FILE to it."

@@ -154,7 +154,7 @@ def _check(
     if not of_model:
         models = ", ".join(sorted({group.model for group in found}))
         raise InputRefused(
-            f"the candidate was made for {candidate.model} ({candidate.fingerprint}), but all "
+            f"the candidate was made for {candidate.made_for}, but all "
             f"verdicts of the period are by other models ({models}), whose cosines mean "
             "something else"
         )

@@ -23,9 +23,9 @@ def fit_isotonic(labels: Labels) -> Isotonic:
     for has, name in ((labels.matches, "matches"), (labels.mismatches, "mismatches")):
         if has < MIN_ISOTONIC_LABELS:
             raise InputRefused(
-                f"isotonic needs {MIN_ISOTONIC_LABELS} {name} to fit on, has {has}, so "
-                f"{MIN_ISOTONIC_LABELS - has} missing; with fewer it fits noise. Take platt or "
-                "beta; nothing was done"
+                f"isotonic needs {MIN_ISOTONIC_LABELS:,} {name} to fit on, has {has:,}, so "
+                f"{MIN_ISOTONIC_LABELS - has:,} missing; with fewer it fits noise. Take "
+                "platt or beta; nothing was done"
             )
     fitted = IsotonicRegression(y_min=_EDGE, y_max=1 - _EDGE, out_of_bounds="clip").fit(
         labels.cosines, labels.is_match, sample_weight=labels.class_weights()

@@ -17,6 +17,7 @@ from moderation.store.workers import WorkerInfo
 from moderation.types import DEFAULT_POLICY
 from thresholds.artifact import Artifact
 from thresholds.versions import Named
+from thresholds.words import doubts
 
 log = structlog.get_logger()
 
@@ -98,7 +99,7 @@ def publish(
     with database.connect() as connection:
         wanted, whose = _models_in_use(connection, lease_s) or ({set_model()}, "the set model")
     if artifact.fingerprint not in wanted:
-        raise _another_model(version, artifact.model, artifact.fingerprint, wanted, whose)
+        raise _another_model(version, artifact.made_for, wanted, whose)
     with database.begin() as connection:
         calibrations.lock(connection)
         before = _state(connection, policy)
@@ -217,14 +218,12 @@ def _check_model(connection: Connection, version: str, lease_s: float) -> None:
     model = calibrations.stored(connection, [version])[version].model
     alive = {worker.model for worker in workers.living(connection, lease_s=lease_s)}
     if alive and model not in alive:
-        raise _another_model(version, "another model", model, alive, "the living workers")
+        raise _another_model(version, f"another model ({model})", alive, "the living workers")
 
 
-def _another_model(
-    version: str, name: str, model: str, wanted: set[str], whose: str
-) -> InputRefused:
+def _another_model(version: str, made_for: str, wanted: set[str], whose: str) -> InputRefused:
     return InputRefused(
-        f"{version} was made for {name} ({model}), and not for the model of {whose} "
+        f"{version} was made for {made_for}, and not for the model of {whose} "
         f"({', '.join(sorted(wanted))}): its scores would mean nothing there. Nothing was "
         "published. To change the model, start a worker with it first; see `captionguard "
         "thresholds calibrate --help` for a calibration of it."
@@ -240,6 +239,7 @@ def _warnings(
             "It was made without labels (cold start): replace it once moderators have decided "
             "on some."
         )
+    warnings += doubts(artifact)
     recent = submissions.recent_policies(connection, at_most=_LOOK_BACK)
     if policy != DEFAULT_POLICY and recent and policy not in recent:
         warnings.append(

@@ -39,13 +39,28 @@ def interval(found: Interval) -> str:
     return f"{found.point:.3f} ({found.lower:.3f} to {found.upper:.3f})"
 
 
+def doubts(artifact: Artifact) -> list[str]:
+    """What one should mind before using a calibration, by its own held-out pairs."""
+    report = artifact.report
+    if report.auc.lower <= 0.5:
+        found = interval(report.auc)
+        return [f"It may be no better than chance (AUC {found}): look at labels and model."]
+    if report.recall.point == 0:
+        return [f"At {artifact.threshold:g} it flags none of the held-out mismatches."]
+    return []
+
+
+def _signed(number: float) -> str:
+    return f"{'-' if number < 0 else '+'} {abs(number):.3f}"
+
+
 def curve_formula(curve: Curve) -> str:
     """The formula of a curve, or what stands for one."""
     if isinstance(curve, Platt):
-        return f"sigmoid({curve.a:.3f} * cosine {curve.b:+.3f})"
+        return f"sigmoid({curve.a:.3f} * cosine {_signed(curve.b)})"
     if isinstance(curve, Beta):
         return (
-            f"sigmoid({curve.a:.3f} ln p - {curve.b:.3f} ln(1 - p) {curve.c:+.3f}), "
+            f"sigmoid({curve.a:.3f} ln p - {curve.b:.3f} ln(1 - p) {_signed(curve.c)}), "
             "p = (1 + cosine) / 2"
         )
     return f"straight lines between {len(curve.cosines)} knots (isotonic)"
@@ -80,5 +95,6 @@ def describe(artifact: Artifact, version: str) -> list[str]:
         f"    AUC {interval(report.auc)}",
         f"    expected calibration error {report.expected_calibration_error:.3f}",
         f"  made {moment(artifact.created_at)} UTC",
+        *(f"  mind: {doubt}" for doubt in doubts(artifact)),
     ]
     return lines

@@ -184,6 +184,9 @@ def test_what_one_should_mind_is_said(services: Services) -> None:
     assert put(services, A, policy="ads").warnings == ()
     said = " ".join(put(services, named(cold_start=True), policy="adz").warnings)
     assert "without labels" in said
+    guess = {"point": 0.5, "lower": 0.45, "upper": 0.55}
+    blind = named(report=DEMO["report"] | {"auc": guess})
+    assert "no better than chance" in " ".join(put(services, blind).warnings)
     assert "No recent submission has the policy adz; they have: ads." in said
 
 

@@ -58,20 +58,21 @@ def calibrate(
     "mismatch"}, which the model scores. Cosines are kept beside the file, so that a run that
     is stopped goes on where it was.
 
-    CSV with a header, or JSON lines, of cosine and label, in the same two words: 1 or true
-    could mean either. No model is needed, but without --model the calibration names none, and
-    workers refuse it.
+    CSV with a header, or JSON lines, of cosine and label, in the same two words (1 or true
+    is refused: it could mean either). No model is needed, but without --model the
+    calibration names none, and workers refuse it.
 
     Both may have "kind", "weight" (1/p of a pair drawn with probability p) and "split" (fit,
     choose or report; by the image's name if not given), cosines also "image".
     """
+    if not 0 < threshold < 1:
+        raise typer.BadParameter(f"--threshold must lie between 0 and 1, is {threshold}")
+
     from thresholds.artifact import Artifact
     from thresholds.calibrate import calibrate as fit
-    from thresholds.calibrate import check_threshold
     from thresholds.models import UNNAMED
     from thresholds.report.writing import open_whole
 
-    check_threshold(threshold)
     with open_whole(out) as whole:
         source = read_labels(
             file,
@@ -104,6 +105,8 @@ def calibrate(
 
 
 def _say(artifact: "Artifact", out: Path, *, is_named: bool) -> None:
+    from thresholds.words import doubts
+
     report = artifact.report
     people.print(f"{artifact.version} for {artifact.model} ({artifact.fingerprint})")
     people.print(f"  score = {_formula(artifact)}")
@@ -120,8 +123,15 @@ def _say(artifact: "Artifact", out: Path, *, is_named: bool) -> None:
         )
     if artifact.cold_start:
         people.print("  Made without labels: replace it once moderators have decided on some.")
+    for doubt in doubts(artifact):
+        people.print(Text(f"Mind: {doubt}"))
     if is_named:
-        people.print(Text(f"Written to {out}. Use it with CAPTIONGUARD_CALIBRATION_FILE={out}"))
+        people.print(
+            Text(
+                f"Written to {out}. Start workers with CAPTIONGUARD_CALIBRATION_FILE={out}, or "
+                "give it to running ones with `captionguard thresholds publish`."
+            )
+        )
     else:
         people.print(
             Text(
@@ -135,7 +145,9 @@ def _formula(artifact: "Artifact") -> str:
     if artifact.method == "isotonic":
         return f"straight lines between {len(artifact.knots)} knots"
     if artifact.method == "platt":
-        return f"sigmoid({artifact.a:.3f} * cosine {artifact.b:+.3f})"
+        from thresholds.words import curve_formula
+
+        return curve_formula(artifact.curve)
     return (
         "sigmoid(a ln p - b ln(1 - p) + c), p = (1 + cosine) / 2,\n"
         f"  a = {artifact.a:.3f}, b = {artifact.b:.3f}, c = {artifact.c:.3f}"

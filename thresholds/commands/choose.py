@@ -116,8 +116,9 @@ def choose(
             with suppress(typer.Exit):
                 end_with_refused(source)
             raise typer.Exit(EXIT_NOT_GUARANTEED)
-    if out and not as_json:
-        people.print(Text(f"Written to {out}."), soft_wrap=True)
+    if not as_json:
+        kept = f"Written to {out}." if out else "Nothing was written: --out FILE.json keeps it."
+        people.print(Text(kept), soft_wrap=True)
     end_with_refused(source)
 
 

@@ -1,6 +1,6 @@
 """`captionguard thresholds list`, `show` and `diff`: what is, was and would be live."""
 
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -215,7 +215,9 @@ def _say_differences(old: "Named", new: "Named", found: "Differences") -> None:
     table.add_row("flags cosines below", *borders)
     for field in found.fields:
         name = field.name.removeprefix("report.").replace("_", " ").replace(".", " ")
-        table.add_row(Text(name), *(Text(_brief(value)) for value in (field.a, field.b)))
+        table.add_row(
+            Text(name), *(Text(_shown(field.name, value)) for value in (field.a, field.b))
+        )
     people.print(table)
     if not found.same_model:
         people.print("They are for different models, so that no cosine can be compared.")
@@ -236,6 +238,13 @@ def _shift_in_words(shift: "Shift", version: str) -> str:
         f"{said}: {percent(shift.matches)} of the matches and {percent(shift.mismatches)} of the "
         f"mismatches that {version} was made from."
     )
+
+
+def _shown(name: str, value: Any) -> str:
+    from thresholds.words import moment
+
+    # Two moments in full would fill a terminal.
+    return f"{moment(datetime.fromisoformat(value))} UTC" if name == "created_at" else _brief(value)
 
 
 def _brief(value: Any) -> str:

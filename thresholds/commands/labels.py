@@ -66,7 +66,8 @@ def end_with_refused(source: "Source") -> None:
     """Tell what was refused of a source; exit status 3 if there was anything."""
     if not source.refused:
         return
-    people.print(f"{len(source.refused)} lines were left out:")
+    lines = "1 line was" if len(source.refused) == 1 else f"{len(source.refused)} lines were"
+    people.print(f"{lines} left out:")
     for problem in source.refused[:_MOST_SHOWN]:
         people.print(Text(printable(f"  {problem}"), style="yellow"), soft_wrap=True)
     if len(source.refused) > _MOST_SHOWN:

@@ -59,7 +59,7 @@ def test_cosines_alone_name_no_model(cosines: Path, tmp_path: Path) -> None:
     assert "--model NAME" in said
     artifact = read_artifact(out)
     assert artifact.model == "unnamed"
-    with pytest.raises(CalibrationRefused, match="made for unnamed"):
+    with pytest.raises(CalibrationRefused, match="made for no named model"):
         calibration_for(artifact, fingerprint=f"{'a' * 16}-{'b' * 16}", spec="some:model")
 
 
@@ -78,9 +78,7 @@ def test_a_named_model_gives_its_hashes(cosines: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--method", "isotonic"], "isotonic needs 1000 matches to fit on"),
-        (["--threshold", "0"], "must lie between 0 and 1"),
-        (["--threshold", "nan"], "must lie between 0 and 1"),
+        (["--method", "isotonic"], "isotonic needs 1,000 matches to fit on"),
         (["--cold-start"], "--cold-start needs pairs"),
     ],
 )
@@ -109,6 +107,8 @@ def test_a_refusal_writes_nothing(
         ["--from-decisions", "--cold-start", "--out", "c.json"],
         ["--from-decisions", "--since", "yesterday", "--out", "c.json"],
         ["FILE", "--method", "temperature", "--out", "c.json"],
+        ["FILE", "--threshold", "0", "--out", "c.json"],
+        ["FILE", "--threshold", "nan", "--out", "c.json"],
         ["none.csv", "--out", "c.json"],
     ],
 )
@@ -120,6 +120,24 @@ def test_wrong_usage_is_told_as_such(
     done = _run(*(str(cosines) if argument == "FILE" else argument for argument in arguments))
     assert done.exit_code == 2, done.output
     assert not (tmp_path / "c.json").exists()
+
+
+def test_a_model_that_tells_nothing_is_told(tmp_path: Path) -> None:
+    """Cosines that are alike for both classes give a calibration with a warning."""
+    rng = np.random.default_rng(2)
+    path = tmp_path / "cosines.csv"
+    labels = ("match", "mismatch") * 300
+    rows = [f"{rng.normal(0.25, 0.05):.5f},{label}" for label in labels]
+    path.write_text("cosine,label\n" + "\n".join(rows) + "\n")
+    done = _run(path, "--out", tmp_path / "c.json")
+    assert done.exit_code == 0, done.output
+    assert "no better than chance" in " ".join(done.stderr.split())
+
+
+def test_a_model_that_tells_much_is_not_doubted(cosines: Path, tmp_path: Path) -> None:
+    """Without a reason there is no warning."""
+    done = _run(cosines, "--out", tmp_path / "c.json")
+    assert "Mind:" not in done.stderr
 
 
 def test_a_place_that_cannot_be_written_is_told_first(cosines: Path, tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ def test_keeping_the_standard_threshold_is_said(run: Run, calibrated: tuple[Path
     arguments = ("choose", *calibrated, "--precision-min", 0.6)
     told = " ".join(run(*arguments).err.split())
     assert "0.35 reaches it and stays" in told
+    assert "Nothing was written: --out FILE.json keeps it." in told
     assert "where 50 % of posts are mismatches, as in the labels" in told
     document = run(*arguments, "--json").document
     assert (document["keeps_default"], document["threshold"]) == (True, 0.35)

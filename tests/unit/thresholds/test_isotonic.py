@@ -55,8 +55,8 @@ def test_both_classes_weigh_the_same() -> None:
 @pytest.mark.parametrize(
     ("matches", "mismatches", "says"),
     [
-        (999, 5000, "1000 matches to fit on, has 999, so 1 missing"),
-        (5000, 300, "1000 mismatches to fit on, has 300, so 700 missing"),
+        (999, 5000, "1,000 matches to fit on, has 999, so 1 missing"),
+        (5000, 300, "1,000 mismatches to fit on, has 300, so 700 missing"),
     ],
 )
 def test_few_labels_are_refused(matches: int, mismatches: int, says: str) -> None:
