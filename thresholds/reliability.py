@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import norm
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from moderation.curves import Curve, Floats
 from thresholds.artifact import Interval, Report
 from thresholds.labels import Bools, Ints, Labels
+from thresholds.rates import rates_at
 
 _BINS = 10
 _RESAMPLES = 500
@@ -26,21 +26,21 @@ def report_on(
 ) -> Report:
     """Figures on held-out labels, with classes weighted to a prior of 0.5.
 
-    Intervals are 95 %: Wilson for rates, bootstrap by image for the AUC. Within a class pairs
-    weigh as `labels.weights` has them, also in the rates. `on_resampled` is called as the
+    Intervals are 95 %, by image: Wilson's for rates, the bootstrap's for the AUC. Within a class
+    pairs weigh as `labels.weights` has them, also in the rates. `on_resampled` is called as the
     bootstrap goes on.
     """
     scores, is_match = curve.scores(labels.cosines), labels.is_match
     weights = labels.class_weights()
-    flagged = scores < threshold
+    rates = rates_at(labels, scores, threshold, prevalence=0.5)
     return Report(
         n=len(labels),
         expected_calibration_error=expected_calibration_error(scores, is_match, weights),
         brier_score=float(brier_score_loss(is_match, scores, sample_weight=weights)),
         log_loss=float(log_loss(is_match, scores, sample_weight=weights)),
         auc=_auc(scores, labels, seed, on_resampled),
-        recall=weighted_share(flagged[~is_match], labels.weights[~is_match]),
-        false_positive_rate=weighted_share(flagged[is_match], labels.weights[is_match]),
+        recall=rates.recall,
+        false_positive_rate=rates.false_positive_rate,
     )
 
 
@@ -68,22 +68,6 @@ def calibration_gaps(scores: Floats, is_match: Bools, weights: Floats, bins: Int
     """By how much scores are above the share of matches in each bin, (10,), as shares of all."""
     gaps: Floats = np.bincount(bins, weights * (scores - is_match), _BINS) / weights.sum()
     return gaps
-
-
-def weighted_share(hits: Bools, weights: Floats) -> Interval:
-    """The share of weight that hits have, (n,) each, with Wilson's 95 % interval (1927).
-
-    Pairs of unequal weights count in the interval as Kish's effective sample size (1965),
-    `(sum w)^2 / sum w^2`: fewer than there are. With equal weights it is n itself.
-    """
-    n = weights.sum() ** 2 / (weights**2).sum()
-    share = float(np.average(hits, weights=weights))
-    z = norm.ppf((1 + _CONFIDENCE) / 2)
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    # Rounding may leave an end a little outside.
-    lower, upper = max(0.0, middle - half), min(1.0, middle + half)
-    return Interval(point=share, lower=float(lower), upper=float(upper))
 
 
 def _auc(scores: Floats, labels: Labels, seed: int, on_resampled: Callable[[], object]) -> Interval:

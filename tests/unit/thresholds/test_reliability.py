@@ -13,7 +13,7 @@ from moderation.curves import Isotonic
 from thresholds import reliability
 from thresholds.artifact import Report
 from thresholds.labels import Bools, Floats, Labels
-from thresholds.reliability import expected_calibration_error, report_on, weighted_share
+from thresholds.reliability import expected_calibration_error, report_on
 
 SHARES = st.floats(0.001, 0.999)
 
@@ -121,9 +121,9 @@ def test_a_report_is_weighted_to_a_prior_of_one_half() -> None:
 
 @pytest.mark.parametrize("threshold", [0.05, 0.35, 0.5, 0.95])
 def test_rates_come_with_wilson_intervals(threshold: float) -> None:
-    """Recall and false-positive rate are shares below the threshold, with Wilson's interval."""
+    """Recall and false-positive rate are shares below the threshold, as Wilson has them."""
     scores, is_match, _ = _held_out()
-    report = _report(threshold)
+    report = _report_on(scores, is_match, np.arange(300), threshold=threshold, seed=0)
     for rate, of in ((report.recall, ~is_match), (report.false_positive_rate, is_match)):
         hits, n = int((scores[of] < threshold).sum()), int(of.sum())
         assert rate.point == pytest.approx(hits / n)
@@ -171,25 +171,17 @@ def test_images_are_resampled_not_rows() -> None:
     assert (often.lower, often.upper) == pytest.approx((once.lower, once.upper))
 
 
-@pytest.mark.parametrize("weight", [0.5, 1.0, 20.0])
-def test_a_share_of_equal_weights_is_that_of_counts(weight: float) -> None:
-    """Where all weigh the same, the interval is Wilson's of plain counts."""
-    share = weighted_share(np.arange(50) < 13, np.full(50, weight))
-    assert share.point == pytest.approx(13 / 50)
-    assert (share.lower, share.upper) == pytest.approx(_wilson(13, 50))
-
-
-def test_the_interval_of_a_weighted_share_covers_it() -> None:
-    """Of shares drawn with two weights, 93 % of intervals at least hold the true one."""
-    rng = np.random.default_rng(3)
-    weights = np.where(np.arange(400) < 300, 1.0, 20.0)
-    true = np.average(np.where(np.arange(400) < 300, 0.9, 0.2), weights=weights)
-    chances = np.where(np.arange(400) < 300, 0.9, 0.2)
-    covered = 0
-    for _ in range(1000):
-        share = weighted_share(rng.random(400) < chances, weights)
-        covered += share.lower <= true <= share.upper
-    assert covered >= 930
+def test_copies_of_pairs_leave_the_intervals_of_rates() -> None:
+    """Four pairs of an image that say the same tell as much of recall as one does."""
+    scores, is_match, _ = _held_out(300)
+    images = np.arange(300)
+    once = _report_on(scores, is_match, images, threshold=0.35, seed=0)
+    often = _report_on(
+        np.tile(scores, 4), np.tile(is_match, 4), np.tile(images, 4), threshold=0.35, seed=0
+    )
+    for name in ("recall", "false_positive_rate"):
+        ours, theirs = getattr(once, name), getattr(often, name)
+        assert (theirs.lower, theirs.upper) == pytest.approx((ours.lower, ours.upper))
 
 
 def test_weights_stand_for_rows() -> None:
