@@ -95,6 +95,9 @@ class Artifact(BaseModel):
     matches: int = Field(description="pairs fitted on, of either class")
     mismatches: int
     data_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    seen: tuple[str, ...] = Field(
+        default=(), description="marks of some pairs it was fitted on: they are not fresh to it"
+    )
     seed: int = Field(default=0, description="which images went to which split follows from it")
     a_interval: Interval | None = None
     b_interval: Interval | None = None

@@ -30,6 +30,8 @@ _FITS: dict[Method, Callable[[Labels], Curve]] = {
     "isotonic": fit_isotonic,
 }
 
+# Enough to meet some again in any larger part of the same labels.
+_MARKS = 64
 _RESAMPLES = 200
 _VERSIONED = ("captionguard", "open_clip_torch", "torch", "scikit-learn", "numpy")
 
@@ -68,6 +70,7 @@ def calibrate(
         matches=fitted.matches,
         mismatches=fitted.mismatches,
         data_sha256=hash_of(labels),
+        seen=tuple(sorted(marks_of(fitted))[:_MARKS]),
         seed=seed,
         a_interval=a,
         b_interval=b,
@@ -111,6 +114,18 @@ def hash_of(labels: Labels) -> str:
     for names in (labels.images, labels.kinds, labels.splits):
         digest.update("\0".join(names.tolist()).encode())
     return digest.hexdigest()
+
+
+def marks_of(labels: Labels) -> set[str]:
+    """What tells each pair from others, also where it stands among other pairs.
+
+    The cosine is rounded: scored once more in another batch, its last digits differ.
+    """
+    pairs = zip(labels.images, labels.is_match, labels.cosines, strict=True)
+    return {
+        hashlib.sha256(f"{image}\0{is_match}\0{cosine:.4f}".encode()).hexdigest()[:16]
+        for image, is_match, cosine in pairs
+    }
 
 
 def _reference(labels: Labels) -> Reference:

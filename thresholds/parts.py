@@ -4,9 +4,12 @@ from dataclasses import dataclass
 
 from moderation.errors import InputRefused
 from thresholds.artifact import Artifact
-from thresholds.calibrate import hash_of
+from thresholds.calibrate import hash_of, marks_of
 from thresholds.labels import Labels
 from thresholds.splits import Split, check_classes, rows_of, take_split
+
+# Pairs of files that name no images may agree in row and cosine by chance, so many hardly ever.
+_MET_BY_CHANCE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,15 @@ def parts_of(labels: Labels, artifact: Artifact, *, fresh: bool) -> Parts:
 
 def check_fresh(labels: Labels, artifact: Artifact) -> None:
     """Raise `InputRefused` for labels that the calibration or its threshold was made from."""
-    chosen_on = artifact.choice.data_sha256 if artifact.choice else None
-    for sha256, what in ((artifact.data_sha256, "fitted"), (chosen_on, "chosen")):
-        if sha256 == hash_of(labels):
-            raise InputRefused(
-                f"these labels are not fresh: {artifact.version} was {what} on some of them. "
-                "Without --fresh those are left out"
-            )
+    if artifact.choice and artifact.choice.data_sha256 == hash_of(labels):
+        raise _not_fresh(artifact, "chosen")
+    met = marks_of(labels).intersection(artifact.seen)
+    if artifact.data_sha256 == hash_of(labels) or len(met) >= _MET_BY_CHANCE:
+        raise _not_fresh(artifact, "fitted")
+
+
+def _not_fresh(artifact: Artifact, what: str) -> InputRefused:
+    return InputRefused(
+        f"these labels are not fresh: {artifact.version} was {what} on some of them. "
+        "Without --fresh those are left out"
+    )

@@ -207,6 +207,21 @@ def test_fresh_labels_are_all_used(artifact: Artifact) -> None:
         parts_of(_labels(), artifact, fresh=True)
 
 
+def test_a_part_of_the_fitted_labels_is_not_fresh(artifact: Artifact) -> None:
+    """Neither other labels beside them nor another order hide that it was fitted on some."""
+    labels, others = _labels(), _labels(seed=1)
+    rng = np.random.default_rng(0)
+    some = labels.take(rng.permutation(len(labels))[: len(labels) // 2])
+    mixed = Labels.of(
+        np.concatenate([some.cosines, others.cosines]),
+        np.concatenate([some.is_match, others.is_match]),
+        images=np.concatenate([some.images, others.images]),
+    )
+    for seen in (some, mixed):
+        with pytest.raises(InputRefused, match="was fitted on"):
+            parts_of(seen, artifact, fresh=True)
+
+
 def test_the_new_calibration_says_why(artifact: Artifact) -> None:
     """Threshold, target, prevalence and figures are in it, and its report is of it."""
     labels = _labels(seed=1)
