@@ -96,7 +96,7 @@ def store(connection: Connection, past: Sequence[Past], *, now: dt.datetime = NO
             connection.execute(table.insert(), rows[name])
 
 
-def an_artifact(*, threshold: float = 0.35, weights: str = "0", labels: int = 4000) -> Artifact:
+def an_artifact(*, threshold: float = 0.35, weights: str = "4", labels: int = 4000) -> Artifact:
     """A calibration of matches around 0.36 and mismatches around 0.08; even odds at 0.21."""
     whole = Interval(point=0.9, lower=0.8, upper=0.95)
     at = np.linspace(0, 1, 101)
