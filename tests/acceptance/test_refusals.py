@@ -57,7 +57,7 @@ def test_a_calibration_of_other_weights_is_refused(servers: Servers, tmp_path: P
         json.dumps(
             {
                 "model": "another",
-                "weights_sha256": "0" * 64,
+                "weights_sha256": "3" * 64,
                 "preprocessing_sha256": "0" * 64,
                 "a": 10.0,
                 "b": -3.0,
