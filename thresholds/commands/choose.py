@@ -12,6 +12,7 @@ from rich.text import Text
 from moderation.console import people, print_document
 from moderation.settings import Settings, load_settings
 from thresholds.commands.labels import (
+    Fresh,
     FromDecisions,
     LabelsFile,
     Since,
@@ -55,9 +56,7 @@ def choose(
     out: Annotated[
         Path | None, typer.Option(help="Where the calibration with the new threshold goes.")
     ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="No image was calibrated with: use them all.")
-    ] = False,
+    fresh: Fresh = False,
     from_decisions: FromDecisions = False,
     since: Since = None,
     as_json: Annotated[

@@ -12,6 +12,7 @@ from rich.text import Text
 from moderation.console import people, print_document, printable, progress
 from moderation.settings import Settings, load_settings
 from thresholds.commands.labels import (
+    Fresh,
     FromDecisions,
     LabelsFile,
     Since,
@@ -46,9 +47,7 @@ def evaluate(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Another calibration, to compare with."),
     ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="No image was calibrated with: use them all.")
-    ] = False,
+    fresh: Fresh = False,
     from_decisions: FromDecisions = False,
     since: Since = None,
     as_json: Annotated[

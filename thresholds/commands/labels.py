@@ -26,6 +26,7 @@ FromDecisions = Annotated[
 Since = Annotated[
     str | None, typer.Option(help="With --from-decisions: a date, or a span such as 28d.")
 ]
+Fresh = Annotated[bool, typer.Option("--fresh", help="No image was calibrated with: use them all.")]
 ModelName = Annotated[str | None, typer.Option(help="The model that cosines are of; scores pairs.")]
 
 

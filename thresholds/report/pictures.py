@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from thresholds.artifact import Interval
 from thresholds.report.figures import Figures, Histogram
 from thresholds.report.svg import INK, MATCH, MISMATCH, MUTED, PAPER, canvas, finish
 
@@ -117,7 +118,6 @@ def draw_precision_recall(figures: Figures, label: str) -> str:
             [point.precision or 0 for point in points],
             color=MISMATCH,
             label="all thresholds",
-            drawstyle="default",
         )
         axes.axhline(
             figures.prevalence,
@@ -127,20 +127,7 @@ def draw_precision_recall(figures: Figures, label: str) -> str:
             label="flagging at random",
         )
         if at.precision is not None:
-            axes.errorbar(
-                [at.recall.point],
-                [at.precision.point],
-                xerr=_whisker(at.recall.point, at.recall.lower, at.recall.upper),
-                yerr=_whisker(at.precision.point, at.precision.lower, at.precision.upper),
-                fmt="o",
-                color=INK,
-                markersize=7,
-                markeredgecolor=PAPER,
-                elinewidth=1.6,
-                capsize=3,
-                label=f"threshold {at.threshold:g}, with 95 % intervals",
-                zorder=5,
-            )
+            _operating_point(axes, at.threshold, at.recall, at.precision)
         _shares(axes)
         axes.set_xlabel("recall: mismatches that are flagged")
         axes.set_ylabel("precision: flags that are right")
@@ -223,20 +210,7 @@ def draw_cost(figures: Figures, label: str) -> str:
             label="reviews of mismatches",
         )
         axes.plot(recalls, reviews, color=INK, linewidth=1.6)
-        axes.errorbar(
-            [at.recall.point],
-            [at.reviews.point],
-            xerr=_whisker(at.recall.point, at.recall.lower, at.recall.upper),
-            yerr=_whisker(at.reviews.point, at.reviews.lower, at.reviews.upper),
-            fmt="o",
-            color=INK,
-            markersize=7,
-            markeredgecolor=PAPER,
-            elinewidth=1.6,
-            capsize=3,
-            label=f"threshold {at.threshold:g}, with 95 % intervals",
-            zorder=5,
-        )
+        _operating_point(axes, at.threshold, at.recall, at.reviews)
         axes.set_xlim(0, 1.02)
         axes.set_ylim(0, min(figures.posts, max(2 * at.reviews.upper, 1.6 * max(found))) * 1.02)
         axes.xaxis.set_major_formatter(_SHARE)
@@ -247,6 +221,24 @@ def draw_cost(figures: Figures, label: str) -> str:
         )
         figure.legend(loc="outside upper left", handlelength=1.6)
         return finish(figure, label)
+
+
+def _operating_point(axes: Axes, threshold: float, x: Interval, y: Interval) -> None:
+    """Where the threshold stands, with both of its intervals."""
+    axes.errorbar(
+        [x.point],
+        [y.point],
+        xerr=_whisker(x.point, x.lower, x.upper),
+        yerr=_whisker(y.point, y.lower, y.upper),
+        fmt="o",
+        color=INK,
+        markersize=7,
+        markeredgecolor=PAPER,
+        elinewidth=1.6,
+        capsize=3,
+        label=f"threshold {threshold:g}, with 95 % intervals",
+        zorder=5,
+    )
 
 
 def _whisker(point: float, lower: float, upper: float) -> list[list[float]]:
