@@ -121,6 +121,45 @@ class Settings(BaseSettings):
         60.0, description="how often the scheduler looks for drift, and at the rates of outcomes"
     )
 
+    public_url: str | None = Field(
+        None, description="where browsers find the desk, `https://host`; needed for single sign-on"
+    )
+    session_s: PositiveFloat = Field(
+        12 * 3600.0, description="after so long everybody signs in again"
+    )
+    session_idle_s: PositiveFloat = Field(
+        2 * 3600.0, description="without a request for so long, a browser is signed out"
+    )
+    login_attempts: PositiveInt = Field(
+        10, description="failed log-ins in 10 minutes, of a name or an address, before 429"
+    )
+    oidc_issuer: str | None = Field(
+        None, description="single sign-on by OpenID Connect, `https://login.example.com`"
+    )
+    oidc_client_id: str | None = Field(None, description="what the desk is called there")
+    oidc_client_secret: SecretStr | None = Field(None, description="its secret there")
+    oidc_role: Literal["moderator", "lead", "admin"] | None = Field(
+        None, description="role of people who sign in so for the first time; none if unset"
+    )
+    review_lease_s: PositiveFloat = Field(
+        120.0, description="a case whose page is gone for so long goes to somebody else"
+    )
+    review_undo_s: float = Field(
+        10.0, ge=0, description="so long a decision can be undone, and nothing is told of it"
+    )
+    review_twice_share: float = Field(
+        0.1, ge=0, le=1, description="of flagged cases that two people decide, blind"
+    )
+    review_golden_share: float = Field(
+        0.03, ge=0, le=0.5, description="of cases that have a known answer, to see how people do"
+    )
+    webhook_timeout_s: PositiveFloat = Field(
+        15.0, description="longest time for a platform to take a webhook"
+    )
+    webhook_allow_private: bool = Field(
+        False, description="also call private and loopback addresses: for tests, closed networks"
+    )
+
     @model_validator(mode="after")
     def _a_cache_apart_from_the_queue(self) -> Self:
         if self.embedding_cache_url is None:

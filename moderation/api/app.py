@@ -15,6 +15,8 @@ from moderation.api.limits import BodyLimit
 from moderation.api.room import RETRY_AFTER_S, Room
 from moderation.logs import configure_logging
 from moderation.metrics import QueueMetrics
+from moderation.review.pages import add_pages
+from moderation.review.router import router as review_router
 from moderation.settings import Settings
 from moderation.wiring import Services, open_services
 
@@ -46,6 +48,8 @@ def create_app(services: Services) -> FastAPI:
     app.add_exception_handler(SQLAlchemyError, _database_trouble)
     app.include_router(submissions.router)
     app.include_router(health.router)
+    app.include_router(review_router)
+    add_pages(app)
     return app
 
 

@@ -1,4 +1,4 @@
-"""Review cases and what moderators decide on them. Decisions are only ever added."""
+"""What moderators decide on review cases. Decisions are only ever added."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,17 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql import insert
 from uuid_utils.compat import uuid7
 
-from moderation.store.tables import cases, decisions
-
-
-class Route(StrEnum):
-    """Why a moderator is to look at a submission."""
-
-    FLAGGED = "flagged"
-    UNSCORABLE = "unscorable"
-    AUDIT = "audit"
-    GOLDEN = "golden"
-    APPEAL = "appeal"
+from moderation.store.review_tables import decisions
 
 
 class Answer(StrEnum):
@@ -30,15 +20,6 @@ class Answer(StrEnum):
     MATCH = "match"
     UNSURE = "unsure"
     ESCALATE = "escalate"
-
-
-@dataclass(frozen=True, slots=True)
-class NewCase:
-    """A submission for review, and the probability with which one like it becomes a case."""
-
-    submission_id: UUID
-    route: Route
-    inclusion_probability: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +45,6 @@ class DecidedPair:
     weight: float
     image: str
     caption: str
-
-
-def add_cases(connection: Connection, items: Sequence[NewCase]) -> list[UUID]:
-    """Open cases; their ids, in order."""
-    ids = [uuid7() for _ in items]
-    rows = [
-        {
-            "id": id_,
-            "submission_id": item.submission_id,
-            "route": item.route.value,
-            "inclusion_probability": item.inclusion_probability,
-        }
-        for id_, item in zip(ids, items, strict=True)
-    ]
-    if rows:
-        connection.execute(insert(cases), rows)
-    return ids
 
 
 def add_decisions(connection: Connection, items: Sequence[NewDecision]) -> list[UUID]:
@@ -114,7 +78,7 @@ _LABELLED = text(
     ), last AS (
         SELECT DISTINCT ON (cases.submission_id)
             cases.submission_id, decisions.answer, decisions.created_at
-        FROM cases JOIN decisions ON decisions.case_id = cases.id
+        FROM cases JOIN standing_decisions AS decisions ON decisions.case_id = cases.id
         WHERE cases.route IN ('flagged', 'audit', 'appeal')
         ORDER BY cases.submission_id, decisions.created_at DESC, decisions.id DESC
     ), weighted AS (
@@ -140,7 +104,7 @@ _LABELLED = text(
 _MODELS = text(
     """
     SELECT verdicts.model, count(DISTINCT verdicts.submission_id) AS pairs
-    FROM decisions
+    FROM standing_decisions AS decisions
     JOIN cases ON cases.id = decisions.case_id
     JOIN verdicts ON verdicts.submission_id = cases.submission_id
     WHERE cases.route IN ('flagged', 'audit') AND verdicts.cosine IS NOT NULL

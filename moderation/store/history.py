@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from moderation.curves import Floats
-from moderation.store.decisions import Answer, Route
-from moderation.store.tables import cases, decisions, submissions, verdicts
+from moderation.store.cases import Route
+from moderation.store.decisions import Answer
+from moderation.store.review_tables import cases, decisions
+from moderation.store.tables import submissions, verdicts
 from moderation.types import Note, Outcome
 
 Bools = NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""The tables. Migrations make them; a test holds the two together."""
+"""The pipeline's tables. Migrations make them; a test holds the two together."""
 
 from sqlalchemy import (
     ARRAY,
@@ -31,7 +31,8 @@ metadata = MetaData(
 )
 
 
-def _now_column(name: str, comment: str) -> Column[object]:
+def now_column(name: str, comment: str) -> Column[object]:
+    """A time that the database sets."""
     return Column(
         name, DateTime(timezone=True), nullable=False, server_default=func.now(), comment=comment
     )
@@ -44,7 +45,7 @@ api_keys = Table(
     Column("platform", Text, nullable=False, comment="whose submissions this key hands in"),
     Column("secret_sha256", Text, nullable=False, unique=True),
     Column("hint", Text, nullable=False, comment="the key's first characters, to tell keys apart"),
-    _now_column("created_at", "when the key was made"),
+    now_column("created_at", "when the key was made"),
     Column("revoked_at", DateTime(timezone=True)),
 )
 
@@ -58,8 +59,8 @@ workers = Table(
     Column("calibration_version", Text, nullable=False),
     Column("publication", BigInteger, comment="the last publication that it acts on"),
     Column("metrics_url", Text),
-    _now_column("started_at", "when the process was ready"),
-    _now_column("beat_at", "renews the leases of all rows this worker holds"),
+    now_column("started_at", "when the process was ready"),
+    now_column("beat_at", "renews the leases of all rows this worker holds"),
     Column(
         "holding",
         ARRAY(Text),
@@ -79,9 +80,9 @@ submissions = Table(
     Column("caption", Text, nullable=False),
     Column("image_blob", Text, comment="SHA-256 in the blob store"),
     Column("image_url", Text),
-    _now_column("created_at", "when the submission was accepted"),
+    now_column("created_at", "when the submission was accepted"),
     Column("message_id", Text, nullable=False, comment="the one message that may be worked on"),
-    _now_column("sent_at", "when that message was sent"),
+    now_column("sent_at", "when that message was sent"),
     Column("lease_worker", UUID, comment="the worker that has it; as good as its last beat"),
     Column("attempts", Integer, nullable=False, server_default="0", comment="times taken up"),
     Column("faults", Integer, nullable=False, server_default="0", comment="times put off"),
@@ -121,7 +122,7 @@ verdicts = Table(
     Column("calibration_version", Text, nullable=False),
     Column("model", Text, nullable=False),
     Column("notes", ARRAY(Text), nullable=False, server_default="{}"),
-    _now_column("created_at", "when the verdict was stored"),
+    now_column("created_at", "when the verdict was stored"),
     CheckConstraint("outcome IN ('pass', 'flag', 'unscorable')", name="outcome"),
     CheckConstraint("(outcome = 'unscorable') = (reason IS NOT NULL)", name="reason"),
     CheckConstraint("(outcome = 'unscorable') = (score IS NULL)", name="score"),
@@ -143,7 +144,7 @@ calibrations = Table(
     Column("model", Text, nullable=False, comment="fingerprint of weights and preprocessing"),
     # Not JSONB, which sorts keys: read again, the file would have another version.
     Column("artifact", JSON, nullable=False, comment="the calibration file"),
-    _now_column("created_at", "when it was first published"),
+    now_column("created_at", "when it was first published"),
     comment="append-only",
 )
 
@@ -167,7 +168,7 @@ publications = Table(
     ),
     Column("who", Text, nullable=False),
     Column("why", Text, nullable=False),
-    _now_column("created_at", "when it was published"),
+    now_column("created_at", "when it was published"),
     CheckConstraint("action IN ('publish', 'promote', 'rollback', 'withdraw')", name="action"),
     CheckConstraint(
         "(candidate_version IS NULL) = (candidate_share IS NULL)", name="candidate_share_given"
@@ -177,42 +178,6 @@ publications = Table(
 )
 Index("ix_publications_policy", publications.c.policy, publications.c.id)
 
-cases = Table(
-    "cases",
-    metadata,
-    Column("id", UUID, primary_key=True, comment="UUIDv7"),
-    Column("submission_id", UUID, ForeignKey("submissions.id"), nullable=False),
-    Column("route", Text, nullable=False, comment="why a moderator is to look"),
-    Column(
-        "inclusion_probability",
-        Double,
-        nullable=False,
-        comment="with which a submission like this one becomes a case",
-    ),
-    _now_column("created_at", "when the case was opened"),
-    CheckConstraint(
-        "route IN ('flagged', 'unscorable', 'audit', 'golden', 'appeal')", name="route"
-    ),
-    CheckConstraint(
-        "inclusion_probability > 0 AND inclusion_probability <= 1", name="inclusion_probability"
-    ),
-)
-Index("ix_cases_submission_id", cases.c.submission_id)
-
-decisions = Table(
-    "decisions",
-    metadata,
-    Column("id", UUID, primary_key=True, comment="UUIDv7"),
-    Column("case_id", UUID, ForeignKey("cases.id"), nullable=False),
-    Column("answer", Text, nullable=False),
-    Column("reason", Text, comment="of the policy's list"),
-    Column("decided_by", Text, nullable=False, comment="the moderator"),
-    _now_column("created_at", "when it was decided"),
-    CheckConstraint("answer IN ('mismatch', 'match', 'unsure', 'escalate')", name="answer"),
-    comment="append-only",
-)
-Index("ix_decisions_case_id", decisions.c.case_id)
-
 refused_messages = Table(
     "refused_messages",
     metadata,
@@ -220,5 +185,5 @@ refused_messages = Table(
     Column("message_id", Text, nullable=False),
     Column("problem", Text, nullable=False, comment="what is wrong with it, for its sender"),
     Column("body", JSONB, nullable=False, comment="the message as it came, so that none is lost"),
-    _now_column("created_at", "when it was refused"),
+    now_column("created_at", "when it was refused"),
 )

@@ -11,7 +11,8 @@ from moderation.demo import MODEL_CALIBRATION
 from moderation.errors import InputRefused
 from moderation.store import calibrations, decisions, submissions, verdicts
 from moderation.store.calibrations import Stored
-from moderation.store.decisions import Answer, NewCase, NewDecision, Route
+from moderation.store.cases import NewCase, Route, add_cases
+from moderation.store.decisions import Answer, NewDecision
 from moderation.types import Calibration, ImageRef, NewSubmission, PairScore
 from moderation.verdict import decide
 from moderation.wiring import Services
@@ -53,7 +54,7 @@ def _decide(
     for answer in answers:
         with services.database.begin() as connection:
             if answer is answers[0]:
-                (case,) = decisions.add_cases(connection, [NewCase(submission, route, probability)])
+                (case,) = add_cases(connection, [NewCase(submission, route, probability)])
             decisions.add_decisions(connection, [NewDecision(case, answer, "mia")])
 
 
@@ -148,7 +149,7 @@ def test_an_audit_sample_gives_the_curve_of_all_traffic(
     audited = ~flagged & (rng.random(n) < 0.1)
     drawn = np.flatnonzero(flagged | audited)
     with services.database.begin() as connection:
-        cases = decisions.add_cases(
+        cases = add_cases(
             connection,
             [
                 NewCase(ids[row], Route.FLAGGED)
@@ -197,7 +198,7 @@ def test_those_decided_stand_for_those_that_wait(
     _decide(services, ids[6], Answer.ESCALATE, route=Route.AUDIT, probability=0.2)
     with services.database.begin() as connection:
         waiting = [NewCase(id_, Route.AUDIT, 0.1) for id_ in ids[7:10]]
-        decisions.add_cases(connection, waiting)
+        add_cases(connection, waiting)
     labels = _read(services)
     assert labels.cosines.tolist() == [low] * 3 + [high] * 2
     # Of audits 5 * 10 + 1 * 5 were drawn, of which 2 * 10 are decided.

@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
 
 from moderation.store import database, submissions
-from moderation.store.tables import metadata
+from moderation.store.review_tables import metadata
 from moderation.wiring import Services
 from tests.conftest import Servers, eventually
 

@@ -13,7 +13,8 @@ from moderation.demo import MODEL_CALIBRATION
 from moderation.demo.captions import Swap
 from moderation.demo.posts import stream, write_posts
 from moderation.store import decisions, submissions, verdicts
-from moderation.store.decisions import Answer, NewCase, NewDecision, Route
+from moderation.store.cases import NewCase, Route, add_cases
+from moderation.store.decisions import Answer, NewDecision
 from moderation.types import ImageRef, NewSubmission, PairScore
 from moderation.verdict import decide
 from moderation.wiring import Services
@@ -49,7 +50,7 @@ def test_a_report_of_decisions(services: Services, tmp_path: Path) -> None:
         judged = [decide(PairScore(float(cosine)), calibration) for cosine in cosines]
         verdicts.record(connection, list(zip(ids, judged, strict=True)))
         is_flagged = np.array([verdict.outcome == "flag" for verdict in judged])
-        cases = decisions.add_cases(
+        cases = add_cases(
             connection,
             [
                 NewCase(id_, Route.FLAGGED) if flag else NewCase(id_, Route.AUDIT, 0.25)

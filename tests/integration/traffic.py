@@ -8,7 +8,8 @@ import numpy as np
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
-from moderation.store.tables import cases, decisions, submissions, verdicts
+from moderation.store.review_tables import cases, decisions
+from moderation.store.tables import submissions, verdicts
 from thresholds.artifact import Artifact, Interval, Reference, Report
 
 NOW = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)

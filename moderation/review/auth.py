@@ -1,0 +1,113 @@
+"""Who sits at the desk: a session's cookie or bearer token; what their role lets them do.
+
+A browser sends its cookie by itself, also with a form that another site made it send. So a
+request that changes something and comes with a cookie must carry the session's `csrf` as well,
+in the header `X-CSRF-Token` or the form field `csrf`, and must not name another origin.
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from moderation.api.auth import ServicesDep
+from moderation.store import sessions
+from moderation.store.audit import Actor
+from moderation.store.sessions import Kind, Session
+from moderation.store.users import Role
+from moderation.wiring import Services
+
+COOKIE = "captionguard_session"
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_bearer = HTTPBearer(
+    auto_error=False, scheme_name="desk", description="a token from `captionguard users token`"
+)
+
+
+class NotSignedIn(HTTPException):
+    """Nobody is signed in; pages answer with the log-in, the API with 401."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            401,
+            "sign in at /review/login, or send `Authorization: Bearer TOKEN` with a token made by "
+            "`captionguard users token NAME`",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+
+async def session_of(
+    request: Request,
+    services: ServicesDep,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Session:
+    """The session of a request; 401 without one, 403 for a form that is not ours."""
+    if credentials is not None:
+        session = await run_in_threadpool(_find, services, credentials.credentials)
+        if session is None:
+            raise NotSignedIn
+        return session
+    session = None
+    if (token := request.cookies.get(COOKIE)) is not None:
+        session = await run_in_threadpool(_find, services, token)
+    if session is None or session.kind is not Kind.BROWSER:
+        raise NotSignedIn
+    if request.method not in _SAFE_METHODS:
+        await _check_origin(request, session)
+    return session
+
+
+async def _check_origin(request: Request, session: Session) -> None:
+    check_same_origin(request)
+    sent = request.headers.get("x-csrf-token")
+    if sent is None and "form" in request.headers.get("content-type", ""):
+        field = (await request.form()).get("csrf")
+        sent = field if isinstance(field, str) else None
+    if sent is None or not hmac.compare_digest(sent.encode(), session.csrf.encode()):
+        raise HTTPException(
+            403, "this form is not of your session any more; reload the page and try again"
+        )
+
+
+def check_same_origin(request: Request) -> None:
+    """403 for a request that a page of another site made a browser send."""
+    origin = request.headers.get("origin")
+    if origin is None:
+        return
+    public_url = request.app.state.services.settings.public_url
+    ours = {request.headers.get("host"), urlsplit(public_url).netloc if public_url else None}
+    if urlsplit(origin).netloc not in ours:
+        raise HTTPException(403, "this request comes from another site")
+
+
+def needs(role: Role) -> Callable[[Session], Awaitable[Session]]:
+    """A dependency: the session, 403 where its role does not suffice."""
+
+    async def session_with_role(session: SessionDep) -> Session:
+        if not session.user.role.may(role):
+            raise HTTPException(403, f"this needs the role {role}; yours is {session.user.role}")
+        return session
+
+    return session_with_role
+
+
+def actor_of(request: Request, session: "SessionDep") -> Actor:
+    """Who the audit log is to name."""
+    return Actor(session.user.name, request.client.host if request.client else None)
+
+
+def _find(services: Services, token: str) -> Session | None:
+    idle = timedelta(seconds=services.settings.session_idle_s)
+    with services.database.begin() as connection:
+        return sessions.find(connection, token, idle=idle)
+
+
+SessionDep = Annotated[Session, Depends(session_of)]
+LeadDep = Annotated[Session, Depends(needs(Role.LEAD))]
+AdminDep = Annotated[Session, Depends(needs(Role.ADMIN))]
+ActorDep = Annotated[Actor, Depends(actor_of)]

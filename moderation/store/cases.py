@@ -1,0 +1,78 @@
+"""Review cases: submissions that a moderator is to look at, and why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import Connection, func
+from sqlalchemy.dialects.postgresql import insert
+from uuid_utils.compat import uuid7
+
+from moderation.store.review_tables import cases
+
+
+class Route(StrEnum):
+    """Why a moderator is to look at a submission."""
+
+    FLAGGED = "flagged"
+    UNSCORABLE = "unscorable"
+    AUDIT = "audit"
+    GOLDEN = "golden"
+    APPEAL = "appeal"
+
+
+class State(StrEnum):
+    """Where a case stands."""
+
+    OPEN = "open"
+    HELD = "held"
+    RESOLVED = "resolved"
+
+
+class Level(StrEnum):
+    """Who may decide a case; leads may also decide what moderators may."""
+
+    MODERATOR = "moderator"
+    LEAD = "lead"
+
+
+@dataclass(frozen=True, slots=True)
+class NewCase:
+    """A submission for review, and the probability with which one like it becomes a case.
+
+    Of two cases that wait, the one that is due earlier comes first. A blind case shows neither
+    score nor route nor earlier answers.
+    """
+
+    submission_id: UUID
+    route: Route
+    inclusion_probability: float = 1.0
+    due_in: timedelta = field(default=timedelta(0))
+    blind: bool = False
+    answers_wanted: int = 1
+    level: Level = Level.MODERATOR
+    assigned_to: str | None = None
+    copy_blob: str | None = None
+
+
+def add_cases(connection: Connection, items: Sequence[NewCase]) -> list[UUID]:
+    """Open cases; their ids, in order."""
+    ids = [uuid7() for _ in items]
+    for id_, item in zip(ids, items, strict=True):
+        connection.execute(
+            insert(cases).values(
+                id=id_,
+                submission_id=item.submission_id,
+                route=item.route.value,
+                inclusion_probability=item.inclusion_probability,
+                due_at=func.now() + item.due_in,
+                blind=item.blind,
+                answers_wanted=item.answers_wanted,
+                level=item.level.value,
+                assigned_to=item.assigned_to,
+                copy_blob=item.copy_blob,
+            )
+        )
+    return ids
