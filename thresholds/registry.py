@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Engine
 from moderation.errors import InputRefused
 from moderation.intake import check_policy
 from moderation.published import Action, Publication, State, live_versions
-from moderation.store import calibrations, submissions, workers
+from moderation.store import audit, calibrations, submissions, workers
+from moderation.store.audit import Actor
 from moderation.store.calibrations import Stored
 from moderation.store.workers import WorkerInfo
 from moderation.types import DEFAULT_POLICY
@@ -191,6 +192,17 @@ def _append(
         return Change(newest, before, is_new=False)
     entry = calibrations.append(
         connection, policy=policy, action=action, state=state, who=author.who, why=author.why
+    )
+    details = {
+        "action": action.value,
+        "version": state.candidate_version or state.live_version,
+        "share": state.candidate_share,
+    }
+    audit.record_many(
+        connection,
+        Actor(f"cli:{author.who}"),
+        "calibration.published",
+        {f"policy:{policy}": details},
     )
     return Change(entry, before, is_new=True)
 

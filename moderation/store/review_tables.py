@@ -277,7 +277,10 @@ audit_log = Table(
     comment="append-only",
 )
 Index("ix_audit_log_created_at", audit_log.c.created_at)
-Index("ix_audit_log_subject", audit_log.c.subject)
+# The newest of one's lines come first, page by page.
+Index("ix_audit_log_actor", audit_log.c.actor, audit_log.c.id)
+Index("ix_audit_log_action", audit_log.c.action, audit_log.c.id)
+Index("ix_audit_log_subject", audit_log.c.subject, audit_log.c.id)
 
 # Every submission with the same image, whether it came as a file or by its URL.
 Index(

@@ -90,7 +90,8 @@ def upgrade() -> None:
         comment="append-only",
     )
     op.create_index("ix_audit_log_created_at", "audit_log", ["created_at"])
-    op.create_index("ix_audit_log_subject", "audit_log", ["subject"])
+    for name in ("actor", "action", "subject"):
+        op.create_index(f"ix_audit_log_{name}", "audit_log", [name, "id"])
     op.create_table(
         "policy_reasons",
         sa.Column(
