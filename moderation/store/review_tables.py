@@ -154,9 +154,17 @@ decisions = Table(
     Column("decided_by", Text, nullable=False, comment="the moderator"),
     now_column("created_at", "when it was decided"),
     Column("note", Text),
+    Column(
+        "level",
+        Text,
+        nullable=False,
+        server_default="moderator",
+        comment="the case's, when it was decided: a lead's answer stands",
+    ),
     Column("claim_id", UUID, ForeignKey("claims.id"), unique=True, comment="a claim decides once"),
     Column("batch_id", UUID, comment="of those that were decided together"),
     CheckConstraint("answer IN ('mismatch', 'match', 'unsure', 'escalate')", name="answer"),
+    CheckConstraint("level IN ('moderator', 'lead')", name="level"),
     comment="append-only; `standing_decisions` leaves out what was undone",
 )
 Index("ix_decisions_case_id", decisions.c.case_id)
@@ -223,6 +231,8 @@ webhook_endpoints = Table(
     Column("platform", Text, nullable=False),
     Column("url", Text, nullable=False),
     Column("secret", Text, nullable=False, comment="signs what is sent; shown once"),
+    Column("previous_secret", Text, comment="signs as well, for a while after a rotation"),
+    _time("previous_until", "from then on it does not"),
     now_column("created_at", "when it was added"),
     _time("disabled_at", "from then on nothing is sent"),
     Column("disabled_why", Text),
@@ -236,11 +246,17 @@ webhook_events = Table(
     Column("platform", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("submission_id", UUID, ForeignKey("submissions.id"), nullable=False),
+    Column("case_id", UUID, ForeignKey("cases.id"), comment="whose decision it tells of"),
     # Not JSONB: the bytes are signed, and a replay is to be what was sent at first.
     Column("body", JSON, nullable=False),
     now_column("created_at", "when it happened"),
 )
 Index("ix_webhook_events_submission_id", webhook_events.c.submission_id)
+Index(
+    "ix_webhook_events_case_id",
+    webhook_events.c.case_id,
+    postgresql_where=webhook_events.c.case_id.is_not(None),
+)
 
 webhook_deliveries = Table(
     "webhook_deliveries",
@@ -249,18 +265,26 @@ webhook_deliveries = Table(
     Column("event_id", UUID, ForeignKey("webhook_events.id"), nullable=False),
     Column("endpoint_id", UUID, ForeignKey("webhook_endpoints.id"), nullable=False),
     Column("state", Text, nullable=False, server_default="pending"),
-    Column("attempts", Integer, nullable=False, server_default="0"),
-    now_column("due_at", "no further try before"),
+    Column("attempts", Integer, nullable=False, server_default="0", comment="begun, not ended"),
+    now_column("due_at", "no further try before; while one is under way, until it counts as lost"),
     Column("last_status", Integer, comment="what the endpoint answered"),
     Column("last_problem", Text),
     now_column("created_at", "when it was put into the outbox"),
     _time("ended_at", "when it was delivered, given up or cancelled"),
     CheckConstraint("state IN ('pending', 'delivered', 'failed', 'cancelled')", name="state"),
 )
+# By endpoint first: however much waits for one, the next of another is found at once.
 Index(
     "ix_webhook_deliveries_pending",
+    webhook_deliveries.c.endpoint_id,
     webhook_deliveries.c.due_at,
     postgresql_where=webhook_deliveries.c.state == text("'pending'"),
+)
+Index(
+    "ix_webhook_deliveries_failed",
+    webhook_deliveries.c.endpoint_id,
+    webhook_deliveries.c.ended_at,
+    postgresql_where=webhook_deliveries.c.state == text("'failed'"),
 )
 Index("ix_webhook_deliveries_event_id", webhook_deliveries.c.event_id)
 

@@ -367,9 +367,22 @@ def upgrade() -> None:
     )
     op.create_foreign_key(op.f("fk_cases_assigned_to"), "cases", "users", ["assigned_to"], ["name"])
     op.add_column("decisions", sa.Column("note", sa.Text()))
+    op.add_column(
+        "decisions",
+        sa.Column(
+            "level",
+            sa.Text(),
+            server_default="moderator",
+            nullable=False,
+            comment="the case's, when it was decided: a lead's answer stands",
+        ),
+    )
     op.add_column("decisions", sa.Column("claim_id", sa.UUID(), comment="a claim decides once"))
     op.add_column(
         "decisions", sa.Column("batch_id", sa.UUID(), comment="of those that were decided together")
+    )
+    op.create_check_constraint(
+        op.f("ck_decisions_level"), "decisions", "level IN ('moderator', 'lead')"
     )
     op.create_index("ix_decisions_created_at", "decisions", ["created_at"])
     op.create_unique_constraint(op.f("uq_decisions_claim_id"), "decisions", ["claim_id"])
@@ -421,7 +434,7 @@ def downgrade() -> None:
     """Take back."""
     op.execute("DROP VIEW standing_decisions")
     op.drop_table("undone_decisions")
-    for column in ("note", "claim_id", "batch_id"):
+    for column in ("note", "level", "claim_id", "batch_id"):
         op.drop_column("decisions", column)
     op.drop_index("ix_decisions_created_at", table_name="decisions")
     op.create_table_comment("decisions", "append-only")
