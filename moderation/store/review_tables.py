@@ -17,6 +17,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     SmallInteger,
     Table,
     Text,
@@ -112,6 +113,19 @@ Index(
     "ix_cases_assigned_to",
     cases.c.assigned_to,
     postgresql_where=text("state <> 'resolved' AND assigned_to IS NOT NULL"),
+)
+# What makes it impossible that a verdict opens two.
+Index(
+    "ix_cases_one_of_a_verdict",
+    cases.c.submission_id,
+    unique=True,
+    postgresql_where=text("route IN ('flagged', 'unscorable')"),
+)
+Index(
+    "ix_cases_copy_blob",
+    cases.c.copy_blob,
+    postgresql_using="hash",
+    postgresql_where=cases.c.copy_blob.is_not(None),
 )
 Index(
     "ix_cases_copies",
@@ -305,6 +319,15 @@ Index("ix_audit_log_created_at", audit_log.c.created_at)
 Index("ix_audit_log_actor", audit_log.c.actor, audit_log.c.id)
 Index("ix_audit_log_action", audit_log.c.action, audit_log.c.id)
 Index("ix_audit_log_subject", audit_log.c.subject, audit_log.c.id)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    now_column("created_at", "when it was drawn"),
+    comment="of this installation; who copies them can foretell what is drawn by lot",
+)
 
 # Every submission with the same image, whether it came as a file or by its URL.
 Index(

@@ -93,6 +93,20 @@ def upgrade() -> None:
     for name in ("actor", "action", "subject"):
         op.create_index(f"ix_audit_log_{name}", "audit_log", [name, "id"])
     op.create_table(
+        "secrets",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.LargeBinary(), nullable=False),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="when it was drawn",
+        ),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_secrets")),
+        comment="of this installation; who copies them can foretell what is drawn by lot",
+    )
+    op.create_table(
         "policy_reasons",
         sa.Column(
             "policy", sa.Text(), nullable=False, comment="default: every policy without its own"
@@ -354,6 +368,20 @@ def upgrade() -> None:
         postgresql_where=sa.text("state <> 'resolved' AND assigned_to IS NOT NULL"),
     )
     op.create_index(
+        "ix_cases_one_of_a_verdict",
+        "cases",
+        ["submission_id"],
+        unique=True,
+        postgresql_where=sa.text("route IN ('flagged', 'unscorable')"),
+    )
+    op.create_index(
+        "ix_cases_copy_blob",
+        "cases",
+        ["copy_blob"],
+        postgresql_using="hash",
+        postgresql_where=sa.text("copy_blob IS NOT NULL"),
+    )
+    op.create_index(
         "ix_cases_copies",
         "cases",
         ["created_at"],
@@ -445,8 +473,10 @@ def downgrade() -> None:
         "golden_answers",
         "policy_reasons",
         "audit_log",
+        "secrets",
     ):
         op.drop_table(table)
+    op.drop_index("ix_cases_one_of_a_verdict", table_name="cases")
     for column in _COLUMNS_OF_CASES:
         op.drop_column("cases", column)
     op.drop_table("sessions")
