@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
+from moderation.cli_audit import audit
 from moderation.cli_keys import keys_app, open_database
 from moderation.console import (
     people,
@@ -43,6 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys_app, name="keys")
+app.command()(audit)
 
 
 @app.callback()

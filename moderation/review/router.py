@@ -2,4 +2,8 @@
 
 from fastapi import APIRouter
 
+from moderation.review import api_audit, audit_view
+
 router = APIRouter()
+router.include_router(api_audit.router)
+router.include_router(audit_view.router)

@@ -107,7 +107,7 @@ def actions(connection: Connection) -> list[str]:
 
 
 def _query(wanted: Wanted) -> Select[Any]:
-    query = select(audit_log.c[*_COLUMNS])
+    query: Select[Any] = select(*(audit_log.c[name] for name in _COLUMNS))
     for name in ("actor", "action", "subject"):
         if (value := getattr(wanted, name)) is not None:
             query = query.where(audit_log.c[name] == value)

@@ -1,0 +1,80 @@
+"""`captionguard audit`: who did what, from the audit log."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from moderation.cli_keys import Json, open_database
+from moderation.console import people, printable
+
+if TYPE_CHECKING:
+    from moderation.store.audit import Line
+
+_SHOWN = 40
+
+
+def audit(
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Only what is not older. UTC."
+        ),
+    ] = None,
+    as_json: Json = False,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="Print all of it as JSON lines, for an archive.")
+    ] = False,
+) -> None:
+    """Show who did what to what: the audit log.
+
+    People see the newest 40 lines; --json and --lines print all, the oldest first.
+    """
+    from moderation.store import audit as log
+
+    if as_json and lines:
+        raise typer.BadParameter("--json prints one document, --lines one a line: take one")
+    wanted = log.Wanted(since=None if since is None else since.replace(tzinfo=UTC))
+    with open_database().connect() as connection:
+        if as_json or lines:
+            _print_all(log.all_lines(connection, wanted), as_lines=lines)
+            return
+        newest = log.lines(connection, wanted, at_most=_SHOWN + 1)
+    table = Table("when (UTC)", "who", "what", "to what", box=None, pad_edge=False)
+    for line in reversed(newest[:_SHOWN]):
+        told = (line.actor, line.action, line.subject or "")
+        when = f"{line.created_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+        table.add_row(when, *(Text(printable(text), overflow="fold") for text in told))
+    people.print(table)
+    if len(newest) > _SHOWN:
+        people.print(f"These are the newest {_SHOWN}; --lines prints all.")
+
+
+def _print_all(found: Iterable["Line"], *, as_lines: bool) -> None:
+    # One at a time: the log of a year does not fit into memory.
+    texts = (json.dumps(_document(line)) for line in found)
+    if as_lines:
+        for text in texts:
+            print(text)  # noqa: T201 - what --lines is for
+        return
+    opening = "["
+    for text in texts:
+        print(f"{opening}{text}", end="")  # noqa: T201 - what --json is for
+        opening = ",\n"
+    print("]" if opening != "[" else "[]")  # noqa: T201
+
+
+def _document(line: "Line") -> dict[str, Any]:
+    return {
+        "id": line.id,
+        "at": line.created_at.astimezone(UTC).isoformat(),
+        "actor": line.actor,
+        "action": line.action,
+        "subject": line.subject,
+        "details": dict(line.details),
+        "address": line.address,
+    }
