@@ -1,0 +1,1 @@
+"""How well people and thresholds do: pure figures, each with what it is known to."""
