@@ -1,4 +1,4 @@
-"""Image URLs as text: what is accepted, and how one is shown in a message or a log."""
+"""Strangers' URLs as text: what is accepted, and how one is shown in a message or a log."""
 
 import re
 
@@ -31,26 +31,41 @@ def check_url(url: str, *, allow_private: bool = False) -> None:
     parse_url(url, allow_private=allow_private)
 
 
-def parse_url(url: str, *, allow_private: bool) -> httpx.URL:
-    """Return `url` parsed, its host in ASCII; raise `InputRefused` as `check_url` says."""
+def parse_url(url: str, *, allow_private: bool, field: str = "image_url") -> httpx.URL:
+    """Return `url` parsed, its host in ASCII; raise `InputRefused` as `check_url` says.
+
+    `field` is where it was handed in, and gives the URL its name in the message.
+    """
+    try:
+        return _parse(url, allow_private=allow_private)
+    except _Refused as error:
+        name = field.replace("_url", " URL")
+        raise InputRefused(f"The {name}{error}", field=field) from error.__cause__
+
+
+class _Refused(Exception):
+    """The rest of a sentence that begins with the URL's name."""
+
+
+def _parse(url: str, *, allow_private: bool) -> httpx.URL:
     if len(url) > MAX_URL_CHARS:
-        raise _refused(f"The image URL is longer than {MAX_URL_CHARS} characters.")
+        raise _Refused(f" is longer than {MAX_URL_CHARS} characters.")
     if _CONTROL_OR_SPACE.search(url):
-        raise _refused("The image URL has a space, backslash or control character; encode it.")
+        raise _Refused(" has a space, backslash or control character; encode it.")
     try:
         parsed = httpx.URL(url)
         host = parsed.raw_host.decode("ascii")
     except (httpx.InvalidURL, UnicodeError) as error:
-        raise _refused("The image URL cannot be parsed.") from error
+        raise _Refused(" cannot be parsed.") from error
     if parsed.scheme not in _SCHEME_PORTS:
-        raise _refused("The image URL must begin with http:// or https://.")
+        raise _Refused(" must begin with http:// or https://.")
     if not host:
-        raise _refused("The image URL names no host.")
+        raise _Refused(" names no host.")
     if parsed.userinfo:
-        raise _refused("The image URL contains a user name or password; sign the URL instead.")
+        raise _Refused(" contains a user name or password; sign the URL instead.")
     port = port_of(parsed)
     if port not in _SCHEME_PORTS.values() and not _LOWEST_OPEN_PORT <= port <= _LAST_PORT:
-        raise _refused("The image URL's port must be 80, 443 or 1024 to 65535.")
+        raise _Refused("'s port must be 80, 443 or 1024 to 65535.")
     _check_host(host, allow_private=allow_private)
     return parsed
 
@@ -74,12 +89,8 @@ def _check_host(host: str, *, allow_private: bool) -> None:
     is_address = ":" in bare or _DOTTED_QUAD.fullmatch(bare) is not None
     if not is_address:
         if _NUMBER_LABEL.fullmatch(labels[-1]):
-            raise _refused("The image URL's host is a number but not an IPv4 address a.b.c.d.")
+            raise _Refused("'s host is a number but not an IPv4 address a.b.c.d.")
         if len(bare) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-            raise _refused("The image URL's host is not a valid name.")
+            raise _Refused("'s host is not a valid name.")
     elif not allow_private and not is_public(bare):
-        raise _refused("The image URL's address is private or reserved; use a public one.")
-
-
-def _refused(message: str) -> InputRefused:
-    return InputRefused(message, field="image_url")
+        raise _Refused("'s address is private or reserved; use a public one.")

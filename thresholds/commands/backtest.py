@@ -34,12 +34,12 @@ def backtest(
     import time
 
     from moderation import addresses
+    from moderation.periods import read_moment
     from moderation.settings import load_settings
     from moderation.store import database
     from moderation.store.history import Period
     from thresholds.artifact import read_artifact
     from thresholds.backtest import backtest as judge_again
-    from thresholds.periods import read_moment
 
     started_s = time.perf_counter()
     now = dt.datetime.now(dt.UTC)

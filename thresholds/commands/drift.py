@@ -37,11 +37,11 @@ def drift(
     import datetime as dt
 
     from moderation import addresses
+    from moderation.periods import read_span
     from moderation.settings import load_settings
     from moderation.store import database
     from moderation.store.history import Period
     from thresholds.drift import level_of
-    from thresholds.periods import read_span
     from thresholds.versions import find
     from thresholds.windows import look_at, look_at_live
 

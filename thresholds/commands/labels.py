@@ -42,7 +42,7 @@ def read_labels(
     quiet: bool = False,
 ) -> "Source":
     """`read_source`, with wrong usage told as such: `typer.BadParameter`, exit status 2."""
-    from thresholds.periods import read_moment
+    from moderation.periods import read_moment
     from thresholds.sources import read_source
 
     if (file is None) is not from_decisions:

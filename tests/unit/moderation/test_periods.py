@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 import typer
 
-from thresholds.periods import read_moment, read_span
+from moderation.periods import read_moment, read_span
 
 NOW = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
 
