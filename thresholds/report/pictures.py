@@ -4,9 +4,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from moderation.svg import INK, MATCH, MISMATCH, MUTED, PAPER, canvas, finish
 from thresholds.artifact import Interval
 from thresholds.report.figures import Figures, Histogram
-from thresholds.report.svg import INK, MATCH, MISMATCH, MUTED, PAPER, canvas, finish
 
 # On the axis of scores: where there is room, from the most to the least telling.
 _SCORES = (0.5, 0.01, 0.99, 0.1, 0.9, 0.001, 0.999, 0.25, 0.75, 0.0001, 0.9999)

@@ -138,7 +138,7 @@ def test_each_picture_is_svg_that_follows_the_page() -> None:
         assert not re.search(r"#[0-9a-fA-F]{6}\b(?![^<]*url)", re.sub(r'"#\w+"', "", picture))
         assert "DejaVu" not in picture
         for text in root.iter("{http://www.w3.org/2000/svg}text"):
-            assert "fill: var(--" in text.attrib["style"]
+            assert text.attrib["fill"].startswith("var(--")
     defined = set(re.findall(r"(--[\w-]+):", page))
     assert set(re.findall(r"var\((--[\w-]+)\)", page)) <= defined
 

@@ -3,6 +3,7 @@
 import html
 import io
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,9 @@ from matplotlib.figure import Figure
 
 # Drawn in these, and handed to the page as variables that follow light and dark. No other
 # colour may occur: text without one would be black on black.
-INK, MUTED, GRID, MATCH, MISMATCH, PAPER = (f"#00000{number}" for number in range(1, 7))
+INK, MUTED, GRID, MATCH, MISMATCH, PAPER, UNSURE, ESCALATE = (
+    f"#00000{number}" for number in range(1, 9)
+)
 _VARIABLES = {
     INK: "ink",
     MUTED: "muted",
@@ -20,7 +23,12 @@ _VARIABLES = {
     MATCH: "match",
     MISMATCH: "mismatch",
     PAPER: "paper",
+    UNSURE: "unsure",
+    ESCALATE: "escalate",
 }
+
+# Its settings are of the whole process, and the desk draws in several threads.
+_settings = threading.Lock()
 
 # At 390 px a picture is about as wide on the screen, so that text keeps its size.
 WIDTH = 340
@@ -57,7 +65,7 @@ _STYLE: dict[Any, Any] = {
 @contextmanager
 def canvas(name: str, height: int) -> Iterator[Figure]:
     """An empty figure, `WIDTH` by `height` units; draw and `finish` it inside."""
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
+    with _settings, mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
         yield Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
 
 
@@ -73,7 +81,9 @@ def finish(figure: Figure, label: str) -> str:
     svg = re.sub(r"; font-family: [^;\"]*|font-family: [^;\"]*; ", "", svg)
     # Groups are numbered, the same in each picture; only what is drawn from elsewhere is used.
     svg = re.sub(r'(<g) id="[^"]*"', r"\1", svg)
-    svg = re.sub(r"#00000[1-6]\b", lambda colour: f"var(--{_VARIABLES[colour[0]]})", svg)
+    svg = re.sub(r"#00000[1-8]\b", lambda colour: f"var(--{_VARIABLES[colour[0]]})", svg)
+    # Attributes say the same, and a strict Content-Security-Policy lets them.
+    svg = re.sub(r'style="([^"]*)"', _as_attributes, svg)
     svg = re.sub(r"\s*\n\s*", " ", svg).strip()
     opening, rest = svg.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', opening)
@@ -82,3 +92,8 @@ def finish(figure: Figure, label: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'{box[0]} role="img" aria-label="{html.escape(label)}">{rest}'
     )
+
+
+def _as_attributes(style: re.Match[str]) -> str:
+    pairs = (part.split(": ", 1) for part in style[1].split("; ") if part)
+    return " ".join(f'{name}="{value}"' for name, value in pairs)
