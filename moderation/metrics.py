@@ -192,6 +192,50 @@ class QueueMetrics:
         )
 
 
+class WebhookMetrics:
+    """What the scheduler's deliverer does, and what waits for it.
+
+    The gauges are NaN while PostgreSQL does not answer; all schedulers show the same.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.tries = Counter(
+            "captionguard_webhook_tries",
+            "Tries to deliver a webhook: delivered, put off, or given up after the last.",
+            ["outcome"],
+            registry=registry,
+        )
+        for outcome in ("delivered", "put_off", "given_up"):
+            self.tries.labels(outcome)
+        self.try_duration = Histogram(
+            "captionguard_webhook_try_duration_seconds",
+            "Time that a platform takes for a webhook, or that it was given.",
+            buckets=_STAGE_BUCKETS_S,
+            registry=registry,
+        )
+        self.pending = Gauge(
+            "captionguard_webhook_pending",
+            "Webhooks that are neither delivered nor given up.",
+            registry=registry,
+        )
+        self.oldest_age = Gauge(
+            "captionguard_webhook_oldest_pending_age_seconds",
+            "Age of the oldest of them.",
+            registry=registry,
+        )
+        self.overdue = Gauge(
+            "captionguard_webhook_overdue_seconds",
+            "For how long the try that is due first has not begun.",
+            registry=registry,
+        )
+        self.forget()
+
+    def forget(self) -> None:
+        """Say that nothing is known of what waits."""
+        for gauge in (self.pending, self.oldest_age, self.overdue):
+            gauge.set(math.nan)
+
+
 class DriftMetrics:
     """What the scheduler's watch sees of recent verdicts; NaN where nothing can be said.
 

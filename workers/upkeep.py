@@ -1,4 +1,4 @@
-"""The scheduler: sends again what was lost, and what has waited out a fault."""
+"""The scheduler: sends again what was lost, and what has waited out a fault; starts the rest."""
 
 import datetime as dt
 import time
@@ -12,10 +12,11 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from moderation.errors import ServiceUnavailable
-from moderation.metrics import DriftMetrics
+from moderation.metrics import DriftMetrics, WebhookMetrics
 from moderation.queue import MAX_ITEMS, Taken, new_message_id
 from moderation.store import lost, workers
 from moderation.wiring import Services
+from workers.deliver import Deliverer
 from workers.watch import Watch
 
 log = structlog.get_logger()
@@ -25,6 +26,7 @@ T = TypeVar("T")
 _EVERY_S = 1.0
 _LOOK_AT_MESSAGES = 20_000
 _WATCH_ENDS_WITHIN_S = 2.0
+_WEBHOOKS_END_WITHIN_S = 5.0
 _FORGET_WORKERS_AFTER_S = 24 * 3600.0
 # Messages are stamped by the clocks of their senders; what is nearer counts as waiting.
 _CLOCK_MARGIN = dt.timedelta(seconds=5)
@@ -154,10 +156,17 @@ def run_scheduler(services: Services, stop: Event, *, metrics_url: str) -> None:
     """Run the upkeep until `stop` is set; servers that do not answer are waited out."""
     reconciler = Reconciler(services)
     due = _every(_FORGET_WORKERS_AFTER_S / 24)
-    # On a thread and a connection of its own: whatever becomes of it, the upkeep goes on.
+    # On threads and connections of their own: whatever becomes of them, the upkeep goes on.
     watch = Watch(services.database, services.settings, DriftMetrics(services.metrics.registry))
     watching = Thread(target=watch.run, args=(stop,), name="captionguard-watch", daemon=True)
     watching.start()
+    deliverer = Deliverer(
+        services.database, services.settings, WebhookMetrics(services.metrics.registry)
+    )
+    delivering = Thread(
+        target=deliverer.run, args=(stop,), name="captionguard-webhooks", daemon=True
+    )
+    delivering.start()
     log.info("scheduler_ready", url=metrics_url)
     while not stop.wait(_EVERY_S):
         try:
@@ -171,6 +180,7 @@ def run_scheduler(services: Services, stop: Event, *, metrics_url: str) -> None:
             # Whatever it is, one bad message must not end the upkeep of all others.
             log.exception("upkeep_broken")
     watching.join(_WATCH_ENDS_WITHIN_S)
+    delivering.join(_WEBHOOKS_END_WITHIN_S)
 
 
 def _every(period_s: float) -> Iterator[bool]:
