@@ -50,7 +50,9 @@ def _fetchable(value: str, info: ValidationInfo) -> str:
     return value
 
 
-Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(_storable)]
+# For whatever text comes from outside and goes into PostgreSQL.
+Storable = AfterValidator(_storable)
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS), Storable]
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 
@@ -59,7 +61,7 @@ class SubmissionIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
 
-    caption: Annotated[str, AfterValidator(_storable), AfterValidator(_within_limit)] = Field(
+    caption: Annotated[str, Storable, AfterValidator(_within_limit)] = Field(
         description="the post's text, any Unicode",
         examples=["a dog runs on the beach"],
     )

@@ -1,16 +1,19 @@
 """The FastAPI application."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi_swagger import patch_fastapi
 from sqlalchemy.exc import SQLAlchemyError
 
-from moderation.api import health, submissions
+from moderation.api import appeals, health, submissions
 from moderation.api.limits import BodyLimit
 from moderation.api.room import RETRY_AFTER_S, Room
 from moderation.logs import configure_logging
@@ -46,11 +49,23 @@ def create_app(services: Services) -> FastAPI:
     app.state.queue_metrics = QueueMetrics(services.metrics.registry)
     app.add_middleware(BodyLimit, max_bytes=services.settings.max_body_bytes)
     app.add_exception_handler(SQLAlchemyError, _database_trouble)
+    app.add_exception_handler(RequestValidationError, _wrong_input)
     app.include_router(submissions.router)
+    app.include_router(appeals.router)
     app.include_router(health.router)
     app.include_router(review_router)
     add_pages(app)
     return app
+
+
+async def _wrong_input(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    # Without the input, which may be a password, and in ASCII: half a surrogate pair, as a text
+    # cut in UTF-16 ends with, is no UTF-8.
+    problems = [{k: v for k, v in e.items() if k in ("type", "loc", "msg")} for e in error.errors()]
+    body = json.dumps({"detail": jsonable_encoder(problems)})
+    return Response(body, status_code=422, media_type="application/json")
 
 
 async def _database_trouble(request: Request, error: Exception) -> JSONResponse:
