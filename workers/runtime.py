@@ -10,12 +10,14 @@ from uuid import UUID
 import structlog
 
 from moderation.batching import Batcher
+from moderation.draws import Draws
 from moderation.media.decode import DecoderPool, open_decoder
 from moderation.metrics import Metrics
+from moderation.review.opening import opening
 from moderation.scoring.engine import BatchReport, Engine, open_engine
 from moderation.scoring.model import ClipModel, load_model
 from moderation.settings import Settings
-from moderation.store import submissions, verdicts
+from moderation.store import secrets, submissions, verdicts
 from moderation.store.submissions import Wanted
 from moderation.types import Calibration, Submission, Verdict
 from moderation.wiring import Services
@@ -121,6 +123,9 @@ class Runtime:
         self.calibrations = calibrations
         self.worker_id = worker_id
         self.stopping = threading.Event()
+        with services.database.begin() as connection:
+            draws = Draws(secrets.secret(connection, secrets.Name.DRAWS))
+        self._open_case = opening(draws, twice_share=services.settings.review_twice_share)
         self.preparation = Preparation(services, scorer.decoder, scorer.engine)
         self.recording: Batcher[Judged, set[UUID]] = Batcher(
             self._record, max_items=_PERSIST_BATCHES, name="captionguard-record"
@@ -163,7 +168,7 @@ class Runtime:
 
         def store() -> set[UUID]:
             with self.services.database.begin() as connection:
-                return verdicts.record(connection, everything)
+                return verdicts.record(connection, everything, self._open_case)
 
         first = until_database_answers(store)
         self.services.metrics.stages["persist"].observe(time.perf_counter() - started_s)

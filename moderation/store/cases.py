@@ -43,7 +43,8 @@ class NewCase:
     """A submission for review, and the probability with which one like it becomes a case.
 
     Of two cases that wait, the one that is due earlier comes first. A blind case shows neither
-    score nor route nor earlier answers.
+    score nor route nor earlier answers. Its copy of the image is made later, if it is not given
+    here, nor why there can be none; `copy_attempts` tries have failed already.
     """
 
     submission_id: UUID
@@ -55,6 +56,8 @@ class NewCase:
     level: Level = Level.MODERATOR
     assigned_to: str | None = None
     copy_blob: str | None = None
+    copy_problem: str | None = None
+    copy_attempts: int = 0
 
 
 def add_cases(connection: Connection, items: Sequence[NewCase]) -> list[UUID]:
@@ -73,6 +76,8 @@ def add_cases(connection: Connection, items: Sequence[NewCase]) -> list[UUID]:
                 level=item.level.value,
                 assigned_to=item.assigned_to,
                 copy_blob=item.copy_blob,
+                copy_problem=item.copy_problem,
+                copy_attempts=item.copy_attempts,
             )
         )
     return ids

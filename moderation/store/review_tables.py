@@ -21,7 +21,9 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    column,
     func,
+    table,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
@@ -191,6 +193,11 @@ undone_decisions = Table(
     Column("undone_by", Text, nullable=False),
     now_column("created_at", "when it was undone"),
     comment="append-only",
+)
+
+# The view of those that nobody has undone.
+standing_decisions = table(
+    "standing_decisions", *(column(each.name, each.type) for each in decisions.c)
 )
 
 case_notes = Table(

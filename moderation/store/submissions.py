@@ -237,5 +237,5 @@ def ping(connection: Connection) -> None:
     # A table of the first version, and one of the last.
     # Each by itself: joined to an empty one, all rows of the other would be read.
     connection.execute(
-        text("SELECT (SELECT 1 FROM submissions LIMIT 1), (SELECT 1 FROM publications LIMIT 1)")
+        text("SELECT (SELECT 1 FROM submissions LIMIT 1), (SELECT 1 FROM webhook_events LIMIT 1)")
     )

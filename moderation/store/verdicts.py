@@ -1,16 +1,20 @@
-"""Verdicts: written once; whoever comes second changes nothing."""
+"""Verdicts, written once with the cases that they open; whoever comes second changes nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from sqlalchemy import Connection, text
+from uuid_utils.compat import uuid7
 
+from moderation.store.cases import NewCase
 from moderation.types import Verdict
 from moderation.verdict import to_document
 
+OpenCase = Callable[[UUID, Verdict], NewCase | None]
+
 # Arrays, a column each: building a row of parameters for each verdict took longer than storing it.
-_RECORD = text(
-    """
+# A case is opened with the first verdict of its submission only, and by the same statement.
+_RECORD = """
     WITH given AS (
         SELECT * FROM unnest(
             CAST(:submission_id AS uuid[]), CAST(:outcome AS text[]), CAST(:reason AS text[]),
@@ -27,20 +31,58 @@ _RECORD = text(
         FROM given ORDER BY submission_id
         ON CONFLICT DO NOTHING
         RETURNING submission_id
-    )
+    ){more}
     UPDATE submissions SET done_at = now(), lease_worker = NULL, retry_at = NULL
     FROM first WHERE submissions.id = first.submission_id
     RETURNING submissions.id
+"""
+_CASES = """, opened AS (
+        INSERT INTO cases (id, submission_id, route, inclusion_probability, due_at, blind,
+                           answers_wanted, copy_problem, copy_attempts)
+        SELECT case_id, submission_id, route, inclusion_probability,
+               now() + due_in_s * interval '1 s', blind,
+               answers_wanted, copy_problem, copy_attempts
+        FROM unnest(
+            CAST(:case_id AS uuid[]), CAST(:case_submission_id AS uuid[]), CAST(:route AS text[]),
+            CAST(:inclusion_probability AS double precision[]),
+            CAST(:due_in_s AS double precision[]), CAST(:blind AS boolean[]),
+            CAST(:answers_wanted AS smallint[]), CAST(:copy_problem AS text[]),
+            CAST(:copy_attempts AS smallint[])
+        ) AS asked (case_id, submission_id, route, inclusion_probability, due_in_s, blind,
+                    answers_wanted, copy_problem, copy_attempts)
+        JOIN first USING (submission_id)
+    )"""
+_WITHOUT_CASES = text(_RECORD.format(more=""))
+_WITH_CASES = text(_RECORD.format(more=_CASES))
+
+
+def record(
+    connection: Connection, batch: Sequence[tuple[UUID, Verdict]], open_case: OpenCase
+) -> set[UUID]:
+    """Store a batch's verdicts and open their cases; the ids whose verdict was the first.
+
+    In one statement: what has a verdict has its case. `open_case` says which, if any.
     """
-)
-
-
-def record(connection: Connection, batch: Sequence[tuple[UUID, Verdict]]) -> set[UUID]:
-    """Store a batch's verdicts; the ids of those that were the first of their submission."""
     # One order for all writers, so that two batches cannot deadlock.
     ordered = sorted(batch, key=lambda pair: pair[0])
     documents = [to_document(verdict) for _, verdict in ordered]
     columns = {name: [document[name] for document in documents] for name in documents[0]}
     columns["submission_id"] = [id_ for id_, _ in ordered]
     columns["notes"] = [" ".join(notes) for notes in columns["notes"]]
-    return set(connection.execute(_RECORD, columns).scalars())
+    cases = [case for pair in ordered if (case := open_case(*pair)) is not None]
+    if not cases:
+        return set(connection.execute(_WITHOUT_CASES, columns).scalars())
+    columns["case_id"] = [uuid7() for _ in cases]
+    columns["case_submission_id"] = [case.submission_id for case in cases]
+    columns["route"] = [case.route.value for case in cases]
+    columns["inclusion_probability"] = [case.inclusion_probability for case in cases]
+    columns["due_in_s"] = [case.due_in.total_seconds() for case in cases]
+    columns["blind"] = [case.blind for case in cases]
+    columns["answers_wanted"] = [case.answers_wanted for case in cases]
+    columns["copy_problem"] = [case.copy_problem for case in cases]
+    columns["copy_attempts"] = [case.copy_attempts for case in cases]
+    return set(connection.execute(_WITH_CASES, columns).scalars())
+
+
+def open_no_case(submission_id: UUID, verdict: Verdict) -> None:
+    """For what was judged elsewhere and is only brought here."""

@@ -229,7 +229,7 @@ def test_wait_s_answers_when_the_verdict_comes(api: Api) -> None:
 
     def record() -> None:
         with api.services.database.begin() as connection:
-            verdicts.record(connection, [(UUID(accepted["id"]), verdict)])
+            verdicts.record(connection, [(UUID(accepted["id"]), verdict)], verdicts.open_no_case)
 
     timer = threading.Timer(0.3, record)
     timer.start()

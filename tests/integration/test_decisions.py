@@ -39,7 +39,7 @@ def _judged(services: Services, calibration: Calibration, cosines: Sequence[floa
         judged = [
             (id_, decide(PairScore(c), calibration)) for id_, c in zip(ids, cosines, strict=True)
         ]
-        verdicts.record(connection, judged)
+        verdicts.record(connection, judged, verdicts.open_no_case)
     return ids
 
 

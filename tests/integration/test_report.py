@@ -48,7 +48,7 @@ def test_a_report_of_decisions(services: Services, tmp_path: Path) -> None:
     with services.database.begin() as connection:
         ids = [item.id for item in submissions.accept(connection, new, message_id="m")]
         judged = [decide(PairScore(float(cosine)), calibration) for cosine in cosines]
-        verdicts.record(connection, list(zip(ids, judged, strict=True)))
+        verdicts.record(connection, list(zip(ids, judged, strict=True)), verdicts.open_no_case)
         is_flagged = np.array([verdict.outcome == "flag" for verdict in judged])
         cases = add_cases(
             connection,
