@@ -2,8 +2,21 @@
 
 from fastapi import APIRouter
 
-from moderation.review import api_audit, audit_view
+from moderation.review import (
+    api_audit,
+    api_cases,
+    api_claims,
+    api_decisions,
+    api_session,
+    audit_view,
+    login,
+)
 
 router = APIRouter()
 router.include_router(api_audit.router)
 router.include_router(audit_view.router)
+router.include_router(api_session.router)
+router.include_router(login.router)
+router.include_router(api_claims.router)
+router.include_router(api_decisions.router)
+router.include_router(api_cases.router)

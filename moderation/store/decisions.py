@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, RowMapping, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from uuid_utils.compat import uuid7
 
-from moderation.store.review_tables import decisions
+from moderation.store.cases import Level
+from moderation.store.review_tables import decisions, standing_decisions, undone_decisions
 
 
 class Answer(StrEnum):
@@ -24,12 +25,36 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewDecision:
-    """An answer of a moderator to a case; `reason` is of the policy's list."""
+    """An answer of a moderator to a case; `reason` is of the policy's list.
+
+    It is made under a claim, which can decide only once; `level` is the case's at that time.
+    """
 
     case_id: UUID
     answer: Answer
     decided_by: str
     reason: str | None = None
+    note: str | None = None
+    level: Level = Level.MODERATOR
+    claim_id: UUID | None = None
+    batch_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An answer that somebody gave to a case, so long ago as `age` says."""
+
+    id: UUID
+    case_id: UUID
+    answer: Answer
+    reason: str | None
+    note: str | None
+    decided_by: str
+    created_at: datetime
+    age: timedelta
+    level: Level
+    claim_id: UUID | None
+    batch_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +82,68 @@ def add_decisions(connection: Connection, items: Sequence[NewDecision]) -> list[
             "answer": item.answer.value,
             "decided_by": item.decided_by,
             "reason": item.reason,
+            "note": item.note,
+            "level": item.level.value,
+            "claim_id": item.claim_id,
+            "batch_id": item.batch_id,
         }
         for id_, item in zip(ids, items, strict=True)
     ]
     if rows:
         connection.execute(insert(decisions), rows)
     return ids
+
+
+def standing(connection: Connection, case_ids: Sequence[UUID]) -> dict[UUID, list[Decision]]:
+    """The decisions on each of the cases that nobody has undone, oldest first."""
+    found: dict[UUID, list[Decision]] = {id_: [] for id_ in case_ids}
+    rows = connection.execute(
+        select(standing_decisions, (func.now() - standing_decisions.c.created_at).label("age"))
+        .where(standing_decisions.c.case_id.in_(case_ids))
+        .order_by(standing_decisions.c.created_at, standing_decisions.c.id)
+    )
+    for row in rows.mappings():
+        found[row["case_id"]].append(_decision(row))
+    return found
+
+
+def find(
+    connection: Connection,
+    *,
+    ids: Sequence[UUID] | None = None,
+    batch_id: UUID | None = None,
+) -> list[Decision]:
+    """Decisions, undone or not: these, or those that were made together; by their case."""
+    query = select(decisions, (func.now() - decisions.c.created_at).label("age"))
+    if ids is not None:
+        query = query.where(decisions.c.id.in_(ids))
+    if batch_id is not None:
+        query = query.where(decisions.c.batch_id == batch_id)
+    rows = connection.execute(query.order_by(decisions.c.case_id))
+    return [_decision(row) for row in rows.mappings()]
+
+
+def undo(connection: Connection, decision_ids: Sequence[UUID], *, undone_by: str) -> None:
+    """Take decisions back that stand; they stay stored, and the view leaves them out."""
+    rows = [{"decision_id": id_, "undone_by": undone_by} for id_ in decision_ids]
+    if rows:
+        connection.execute(insert(undone_decisions), rows)
+
+
+def _decision(row: RowMapping) -> Decision:
+    return Decision(
+        id=row["id"],
+        case_id=row["case_id"],
+        answer=Answer(row["answer"]),
+        reason=row["reason"],
+        note=row["note"],
+        decided_by=row["decided_by"],
+        created_at=row["created_at"],
+        age=row["age"],
+        level=Level(row["level"]),
+        claim_id=row["claim_id"],
+        batch_id=row["batch_id"],
+    )
 
 
 # Only flagged and audit cases were drawn with a known probability. An appeal overrules what was

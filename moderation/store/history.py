@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 from moderation.curves import Floats
 from moderation.store.cases import Route
 from moderation.store.decisions import Answer
-from moderation.store.review_tables import cases, decisions
+from moderation.store.review_tables import cases
+from moderation.store.review_tables import standing_decisions as decisions
 from moderation.store.tables import submissions, verdicts
 from moderation.types import Note, Outcome
 

@@ -1,0 +1,278 @@
+"""Taking cases and giving them back. Each function runs in the caller's transaction."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import SystemRandom
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from moderation.errors import InputRefused
+from moderation.review.refusals import DeskRefused, NoSuchThing, Problem
+from moderation.review.rules import SKIPS_TO_LEAD
+from moderation.settings import Settings
+from moderation.store import audit, case_notes, case_states, claims, golden, users
+from moderation.store.audit import Actor
+from moderation.store.case_states import Standing
+from moderation.store.cases import Level, Route, State
+from moderation.store.claims import Claim, Ending
+from moderation.store.users import Role, User
+
+_random = SystemRandom()
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewer:
+    """Who sits at the desk, and as whom the audit log names them."""
+
+    user: User
+    actor: Actor
+
+    @property
+    def is_lead(self) -> bool:
+        """Whether they may do what leads may."""
+        return self.user.role.may(Role.LEAD)
+
+
+def next_case(
+    connection: Connection, settings: Settings, reviewer: Reviewer, policy: str | None = None
+) -> Claim | None:
+    """Claim what is next for somebody: what is assigned to them, then the queue's first.
+
+    Now and then a golden case takes the place of the queue's; never where nothing waits, as a
+    case that comes out of an empty queue would tell what it is.
+    """
+    user = reviewer.user
+    while True:
+        found = claims.next_assigned(connection, user, policy)
+        if found is None:
+            found = claims.next_queued(connection, user, policy)
+            if found is None:
+                return None
+            if policy is None:
+                share = settings.review_golden_share
+                found = golden.draw(connection, user.name, share, _random.random()) or found
+        if (claim := _claim(connection, settings, reviewer, found)) is not None:
+            return claim
+
+
+def take(connection: Connection, settings: Settings, reviewer: Reviewer, case_id: UUID) -> Claim:
+    """Claim a certain case: a held or assigned one, one of a list, or one that is open already.
+
+    Opened again by the same person it has a new token: of two tabs the newest goes on.
+    """
+    case = lock_case(connection, case_id)
+    held = claims.open_ones(connection, [case_id]).get(case_id)
+    if held is not None and held.user_name == reviewer.user.name:
+        claims.end(connection, [held.id], Ending.RELEASED)
+    check_may_take(connection, reviewer, case)
+    if case.state is State.HELD:
+        case_states.resume(connection, case_id)
+    claim = _claim(connection, settings, reviewer, case_id)
+    if claim is None:
+        raise taken()
+    return claim
+
+
+def lock_case(connection: Connection, case_id: UUID) -> Standing:
+    """Lock a case; `NoSuchThing` where there is none."""
+    found = case_states.lock(connection, [case_id])
+    if not found:
+        raise NoSuchThing("there is no such case")
+    return found[0]
+
+
+def check_may_take(connection: Connection, reviewer: Reviewer, case: Standing) -> None:
+    """Raise `DeskRefused` where this locked case is not for this person, claims apart."""
+    if (why := why_not(reviewer, case)) is not None:
+        raise why
+    if claims.barred(connection, reviewer.user, [case.id]):
+        raise barred()
+
+
+def why_not(reviewer: Reviewer, case: Standing) -> DeskRefused | None:
+    """Why somebody may not take a case as it stands, whatever they did before; None if they may."""
+    if case.state is State.RESOLVED:
+        return DeskRefused(
+            Problem.CASE_RESOLVED, "This case has been decided meanwhile. Take the next one."
+        )
+    if case.level is Level.LEAD and not reviewer.is_lead:
+        return DeskRefused(Problem.NOT_YOURS, "This case waits for a lead. Take the next one.")
+    mine = case.assigned_to in (None, reviewer.user.name)
+    if not mine and not reviewer.is_lead:
+        return DeskRefused(
+            Problem.CASE_TAKEN, f"This case is kept for {case.assigned_to}. Take the next one."
+        )
+    if not case.is_available:
+        return taken()
+    return None
+
+
+def barred() -> DeskRefused:
+    """The refusal of what somebody decided or skipped before."""
+    return DeskRefused(
+        Problem.NOT_YOURS,
+        "You have decided or skipped this before, so somebody else looks at it now. "
+        "Take the next case.",
+    )
+
+
+def living(connection: Connection, reviewer: Reviewer, token: UUID) -> tuple[Standing, Claim]:
+    """Lock the case of a claim and read the claim, which has not ended.
+
+    One that expired is as good as ever while nobody has taken the case over.
+    """
+    case = case_states.lock_of_claim(connection, token)
+    claim = claims.find(connection, token)
+    if case is None or claim is None:
+        raise NoSuchThing("there is no such claim")
+    check_alive(reviewer, claim)
+    return case, claim
+
+
+def check_alive(reviewer: Reviewer, claim: Claim) -> None:
+    """Raise `DeskRefused` for somebody else's claim and for one that has ended."""
+    if claim.user_name != reviewer.user.name:
+        raise DeskRefused(
+            Problem.NOT_YOURS, "This claim is somebody else's. Take a case of your own."
+        )
+    if claim.ending is Ending.EXPIRED:
+        raise DeskRefused(
+            Problem.CLAIM_EXPIRED,
+            "Your time with this case ran out, and it was opened again elsewhere. What you wrote "
+            "is still on your page; nothing of it was stored. Take the next case.",
+        )
+    if claim.ending is not None:
+        raise DeskRefused(
+            Problem.CLAIM_ENDED,
+            f"This claim has ended: the case was {claim.ending} in this tab or opened in another. "
+            "What you wrote now was not stored. Take the next case.",
+        )
+
+
+def heartbeat(
+    connection: Connection, settings: Settings, reviewer: Reviewer, token: UUID
+) -> datetime:
+    """Extend a claim; until when it lasts now."""
+    claim = claims.find(connection, token)
+    if claim is None:
+        raise NoSuchThing("there is no such claim")
+    check_alive(reviewer, claim)
+    expires_at = claims.beat(connection, token, _lease(settings))
+    if expires_at is None:
+        # It ended between the two statements; the second look says how.
+        ended = claims.find(connection, token)
+        check_alive(reviewer, ended or claim)
+        raise NoSuchThing("there is no such claim")
+    return expires_at
+
+
+def release(connection: Connection, reviewer: Reviewer, token: UUID) -> None:
+    """Give a case back; whoever comes next may get it, the same person too."""
+    case, claim = living(connection, reviewer, token)
+    claims.end(connection, [claim.id], Ending.RELEASED)
+    _tell(connection, reviewer, "case.released", case)
+
+
+def skip(connection: Connection, reviewer: Reviewer, token: UUID) -> None:
+    """Pass a case over; it does not come back to this person, and a lead gets what three pass."""
+    case, claim = living(connection, reviewer, token)
+    claims.end(connection, [claim.id], Ending.SKIPPED)
+    _tell(connection, reviewer, "case.skipped", case)
+    if case.route is Route.GOLDEN:
+        # It was drawn for this person; the next one has a draw of their own.
+        case_states.close(connection, case.id)
+        return
+    skipped = claims.skippers(connection, case.id)
+    if skipped >= SKIPS_TO_LEAD and case.level is Level.MODERATOR:
+        case_states.reopen(connection, [case.id], level=Level.LEAD)
+        _tell(connection, reviewer, "case.escalated", case, why="skipped", people=skipped)
+    else:
+        case_states.reopen(connection, [case.id], level=case.level)
+
+
+def hold(connection: Connection, reviewer: Reviewer, token: UUID, note: str | None) -> None:
+    """Lay a case aside, for oneself to go on with later."""
+    case, claim = living(connection, reviewer, token)
+    _add_note(connection, reviewer, case, note)
+    claims.end(connection, [claim.id], Ending.HELD)
+    case_states.hold(connection, case.id, reviewer.user.name)
+    _tell(connection, reviewer, "case.held", case)
+
+
+def assign(
+    connection: Connection, reviewer: Reviewer, token: UUID, to: str, note: str | None
+) -> None:
+    """Give a case to somebody: leads to anybody, others to a lead or to themselves."""
+    case, claim = living(connection, reviewer, token)
+    person = users.find(connection, to)
+    if person is None or person.disabled_at is not None:
+        raise InputRefused("there is nobody of that name", field="to")
+    is_lead = person.role.may(Role.LEAD)
+    if not (reviewer.is_lead or is_lead or to == reviewer.user.name):
+        raise InputRefused(
+            "assign it to a lead or to yourself; leads assign to anybody", field="to"
+        )
+    if case.level is Level.LEAD and not is_lead:
+        raise InputRefused("this case needs a lead", field="to")
+    if claims.barred(connection, person, [case.id]):
+        raise InputRefused(f"{to} has decided or skipped this before; choose another", field="to")
+    _add_note(connection, reviewer, case, note)
+    claims.end(connection, [claim.id], Ending.ASSIGNED)
+    case_states.assign(connection, case.id, to)
+    _tell(connection, reviewer, "case.assigned", case, to=to)
+
+
+def add_note(connection: Connection, reviewer: Reviewer, case_id: UUID, text: str) -> None:
+    """Write beside a case."""
+    case = case_states.read(connection, case_id)
+    if case is None:
+        raise NoSuchThing("there is no such case")
+    _add_note(connection, reviewer, case, text)
+
+
+def _add_note(connection: Connection, reviewer: Reviewer, case: Standing, text: str | None) -> None:
+    if text:
+        case_notes.add_note(connection, case.id, reviewer.user.name, text)
+        _tell(connection, reviewer, "case.note_added", case)
+
+
+def claim_all(
+    connection: Connection, settings: Settings, reviewer: Reviewer, case_ids: list[UUID]
+) -> dict[UUID, Claim]:
+    """Claim those of these locked cases that nobody has; what has expired is taken over."""
+    expired = claims.expire(connection, case_ids)
+    audit.record_many(
+        connection,
+        reviewer.actor,
+        "case.expired",
+        {f"case:{id_}": {"claimed_by": name} for id_, name in expired.items()},
+    )
+    made = claims.add(connection, reviewer.user.name, case_ids, _lease(settings))
+    audit.record_many(
+        connection, reviewer.actor, "case.claimed", {f"case:{id_}": {} for id_ in made}
+    )
+    return made
+
+
+def _claim(
+    connection: Connection, settings: Settings, reviewer: Reviewer, case_id: UUID
+) -> Claim | None:
+    return claim_all(connection, settings, reviewer, [case_id]).get(case_id)
+
+
+def taken() -> DeskRefused:
+    """The refusal of what somebody else has."""
+    return DeskRefused(
+        Problem.CASE_TAKEN, "Somebody else has this case at the moment. Take the next one."
+    )
+
+
+def _lease(settings: Settings) -> timedelta:
+    return timedelta(seconds=settings.review_lease_s)
+
+
+def _tell(
+    connection: Connection, reviewer: Reviewer, action: str, case: Standing, **details: object
+) -> None:
+    audit.record(connection, reviewer.actor, action, f"case:{case.id}", **details)
