@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from moderation.cli_audit import audit
 from moderation.cli_keys import keys_app, open_database
+from moderation.cli_webhooks import webhooks_app
 from moderation.console import (
     people,
     print_document,
@@ -44,6 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys_app, name="keys")
+app.add_typer(webhooks_app, name="webhooks")
 app.command()(audit)
 
 

@@ -8,8 +8,10 @@ from moderation.review import (
     api_claims,
     api_decisions,
     api_session,
+    api_webhooks,
     audit_view,
     login,
+    webhook_views,
 )
 
 router = APIRouter()
@@ -20,3 +22,5 @@ router.include_router(login.router)
 router.include_router(api_claims.router)
 router.include_router(api_decisions.router)
 router.include_router(api_cases.router)
+router.include_router(api_webhooks.router)
+router.include_router(webhook_views.router)
