@@ -4,9 +4,8 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from sqlalchemy import Connection, text
-from uuid_utils.compat import uuid7
 
-from moderation.store.cases import NewCase
+from moderation.store.cases import NewCase, new_id
 from moderation.types import Verdict
 from moderation.verdict import to_document
 
@@ -72,7 +71,7 @@ def record(
     cases = [case for pair in ordered if (case := open_case(*pair)) is not None]
     if not cases:
         return set(connection.execute(_WITHOUT_CASES, columns).scalars())
-    columns["case_id"] = [uuid7() for _ in cases]
+    columns["case_id"] = [new_id(blind=case.blind) for case in cases]
     columns["case_submission_id"] = [case.submission_id for case in cases]
     columns["route"] = [case.route.value for case in cases]
     columns["inclusion_probability"] = [case.inclusion_probability for case in cases]
