@@ -124,6 +124,9 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         None, description="where browsers find the desk, `https://host`; needed for single sign-on"
     )
+    trusted_proxies: str | None = Field(
+        None, description="addresses or networks whose `X-Forwarded-For` is believed; none if unset"
+    )
     session_s: PositiveFloat = Field(
         12 * 3600.0, description="after so long everybody signs in again"
     )

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from sqlalchemy import Engine, create_engine, text
 
 from moderation.addresses import read_local_key
-from moderation.api.app import create_app
+from moderation.api.app import server_of
 from moderation.local import EmbeddedPostgres, EmbeddedRedis
 from moderation.settings import Settings
 from moderation.store import database, keys
@@ -102,9 +101,7 @@ def serve_api(services: Services, *, platform: str = "acme") -> Iterator[Api]:
     """The API in this process, on a real port, over these services."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(services), port=port, log_config=None, access_log=False)
-    )
+    server = server_of(services, host="127.0.0.1", port=port)
     thread = threading.Thread(target=server.run)
     thread.start()
     eventually(lambda: server.started)

@@ -1,6 +1,8 @@
 """The FastAPI application."""
 
+import contextlib
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -80,12 +82,28 @@ async def _database_trouble(request: Request, error: Exception) -> JSONResponse:
 def serve(settings: Settings) -> None:
     """Run the API until it is told to stop."""
     configure_logging(settings.log_format)
-    uvicorn.run(
-        create_app(open_services(settings)),
-        host=settings.api_host,
-        port=settings.api_port,
-        log_config=None,
-        access_log=False,
-        # Long waits end with the server, not minutes after it was told to stop.
-        timeout_graceful_shutdown=5,
+    server = server_of(open_services(settings), host=settings.api_host, port=settings.api_port)
+    # Stopping it by Ctrl-C is what is meant; not being able to start is not.
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(1)
+
+
+def server_of(services: Services, *, host: str, port: int) -> uvicorn.Server:
+    """The application with the server that it is made for."""
+    proxies = services.settings.trusted_proxies
+    return uvicorn.Server(
+        uvicorn.Config(
+            create_app(services),
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            # By default any process on this machine could say that it is somebody else.
+            proxy_headers=proxies is not None,
+            forwarded_allow_ips=proxies,
+            # Long waits end with the server, not minutes after it was told to stop.
+            timeout_graceful_shutdown=5,
+        )
     )

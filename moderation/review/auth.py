@@ -16,6 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from moderation.api.auth import ServicesDep
+from moderation.settings import Settings
 from moderation.store import sessions
 from moderation.store.audit import Actor
 from moderation.store.sessions import Kind, Session
@@ -24,9 +25,21 @@ from moderation.wiring import Services
 
 COOKIE = "captionguard_session"
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+# Tools send no such header; a browser that sends no Origin either says at least this much.
+_OWN_SITE = (None, "same-origin", "none")
 _bearer = HTTPBearer(
     auto_error=False, scheme_name="desk", description="a token from `captionguard users token`"
 )
+
+
+def cookie_of(settings: Settings) -> str:
+    """The cookie's name: with `__Host-`, where there is TLS, no other host can set it."""
+    return f"__Host-{COOKIE}" if is_https(settings) else COOKIE
+
+
+def is_https(settings: Settings) -> bool:
+    """Whether browsers find the desk by https."""
+    return (settings.public_url or "").startswith("https://")
 
 
 class NotSignedIn(HTTPException):
@@ -47,14 +60,15 @@ async def session_of(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Session:
     """The session of a request; 401 without one, 403 for a form that is not ours."""
+    # Good only for the way it was made for: a browser's would outlive idling as a bearer token.
     if credentials is not None:
-        session = await run_in_threadpool(_find, services, credentials.credentials)
-        if session is None:
+        session = await run_in_threadpool(find_session, services, credentials.credentials)
+        if session is None or session.kind is not Kind.TOKEN:
             raise NotSignedIn
         return session
     session = None
-    if (token := request.cookies.get(COOKIE)) is not None:
-        session = await run_in_threadpool(_find, services, token)
+    if (token := request.cookies.get(cookie_of(services.settings))) is not None:
+        session = await run_in_threadpool(find_session, services, token)
     if session is None or session.kind is not Kind.BROWSER:
         raise NotSignedIn
     if request.method not in _SAFE_METHODS:
@@ -77,11 +91,11 @@ async def _check_origin(request: Request, session: Session) -> None:
 def check_same_origin(request: Request) -> None:
     """403 for a request that a page of another site made a browser send."""
     origin = request.headers.get("origin")
-    if origin is None:
+    if origin is None and request.headers.get("sec-fetch-site") in _OWN_SITE:
         return
     public_url = request.app.state.services.settings.public_url
     ours = {request.headers.get("host"), urlsplit(public_url).netloc if public_url else None}
-    if urlsplit(origin).netloc not in ours:
+    if origin is None or urlsplit(origin).netloc not in ours:
         raise HTTPException(403, "this request comes from another site")
 
 
@@ -98,10 +112,16 @@ def needs(role: Role) -> Callable[[Session], Awaitable[Session]]:
 
 def actor_of(request: Request, session: "SessionDep") -> Actor:
     """Who the audit log is to name."""
-    return Actor(session.user.name, request.client.host if request.client else None)
+    return Actor(session.user.name, address_of(request))
 
 
-def _find(services: Services, token: str) -> Session | None:
+def address_of(request: Request) -> str | None:
+    """Where a request comes from: the peer, unless that is a proxy that is trusted by setting."""
+    return request.client.host if request.client else None
+
+
+def find_session(services: Services, token: str) -> Session | None:
+    """Whose token this is, of whichever kind."""
     idle = timedelta(seconds=services.settings.session_idle_s)
     with services.database.begin() as connection:
         return sessions.find(connection, token, idle=idle)

@@ -1,6 +1,5 @@
 """What all pages share: templates, static files, headers, and the way to the log-in."""
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -10,8 +9,12 @@ from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from moderation.review.auth import NotSignedIn
+from moderation.review.auth import NotSignedIn, is_https
+from moderation.review.sign_in import SignIn
 from moderation.store.sessions import Session
 from moderation.store.users import Role
 
@@ -25,10 +28,13 @@ _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # `no-referrer` would make browsers send `Origin: null` with our own forms.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+
+_HSTS = "max-age=31536000"
 
 _environment = Environment(
     loader=PackageLoader("moderation.review"),
@@ -56,26 +62,64 @@ def add_pages(app: FastAPI) -> None:
     """Serve the static files, and give all that is of the desk its headers."""
     app.mount("/review/static", StaticFiles(directory=_FOLDER / "static"), name="static")
     app.add_exception_handler(NotSignedIn, _to_login)
+    app.add_exception_handler(HTTPException, _problem)
+    app.state.sign_in = SignIn(app.state.services)
+    app.add_middleware(DeskHeaders, is_https=is_https(app.state.services.settings))
 
-    @app.middleware("http")
-    async def protect(
-        request: Request, call_next: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        response = await call_next(request)
-        path = request.url.path
-        if path.startswith(("/review", "/v1/review")):
-            response.headers.update(_HEADERS)
-            if not path.startswith("/review/static/"):
-                # Not on a shared machine's disk after signing out; images say otherwise.
-                response.headers.setdefault("Cache-Control", "no-store")
-        return response
+
+class DeskHeaders:
+    """ASGI middleware: what browsers are told with everything that is of the desk."""
+
+    def __init__(self, app: ASGIApp, *, is_https: bool) -> None:
+        self._app = app
+        self._headers = _HEADERS | ({"Strict-Transport-Security": _HSTS} if is_https else {})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and its answer with headers."""
+        path = scope.get("path", "")
+        if scope["type"] != "http" or not path.startswith(("/review", "/v1/review")):
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(self._headers)
+                if path.startswith("/review/static/"):
+                    # Kept, and asked for each time: a page and its script are of one version.
+                    headers.setdefault("Cache-Control", "no-cache")
+                else:
+                    # Not on a shared machine's disk after signing out; images say otherwise,
+                    # and are another person's for another cookie.
+                    headers.setdefault("Cache-Control", "no-store")
+                    headers.add_vary_header("Cookie")
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
 
 
 async def _to_login(request: Request, error: Exception) -> Response:
-    is_page = request.url.path.startswith("/review") and request.method == "GET"
-    if is_page and request.headers.get("x-requested-with") != "desk":
+    if _is_page(request) and request.method in ("GET", "HEAD"):
         back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/review/login?next={quote(back, safe='/')}", status_code=303)
-    if not isinstance(error, NotSignedIn):
+    return await _problem(request, error)
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
         raise error
-    return await http_exception_handler(request, error)
+    if not _is_page(request):
+        return await http_exception_handler(request, error)
+    detail: object = error.detail
+    if isinstance(error, NotSignedIn):
+        detail = "You were signed out. Sign in, go back to your page, and send it once more."
+    message = detail.get("message") if isinstance(detail, dict) else detail
+    answer = page("problem.html.j2", None, status_code=error.status_code, message=str(message))
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _is_page(request: Request) -> bool:
+    """Whether a person is to read the answer: scripts of pages say that they ask."""
+    is_script = request.headers.get("x-requested-with") == "desk"
+    return request.url.path.startswith("/review") and not is_script

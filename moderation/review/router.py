@@ -11,6 +11,7 @@ from moderation.review import (
     api_webhooks,
     audit_view,
     login,
+    views,
     webhook_views,
 )
 
@@ -24,3 +25,4 @@ router.include_router(api_decisions.router)
 router.include_router(api_cases.router)
 router.include_router(api_webhooks.router)
 router.include_router(webhook_views.router)
+router.include_router(views.router)

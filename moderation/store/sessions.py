@@ -3,11 +3,11 @@
 import hashlib
 import secrets
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 from uuid_utils.compat import uuid7
 
 from moderation.store.review_tables import sessions, users
@@ -32,28 +32,42 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A session that has not ended, as its owner sees it."""
+
+    id: UUID
+    kind: Kind
+    created_at: datetime
+    seen_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """A new session and its token: this is the only time it can be read."""
 
     session_id: UUID
     token: str
     csrf: str
+    expires_at: datetime
 
 
 def open_session(connection: Connection, user_name: str, *, kind: Kind, lasts: timedelta) -> Opened:
     """Sign somebody in, who has proven who they are."""
-    opened = Opened(uuid7(), f"cgs_{secrets.token_urlsafe(32)}", secrets.token_urlsafe(32))
-    connection.execute(
-        insert(sessions).values(
-            id=opened.session_id,
-            token_sha256=_hash(opened.token),
+    id_, token, csrf = uuid7(), f"cgs_{secrets.token_urlsafe(32)}", secrets.token_urlsafe(32)
+    expires_at = connection.execute(
+        insert(sessions)
+        .values(
+            id=id_,
+            token_sha256=_hash(token),
             user_name=user_name,
             kind=kind.value,
-            csrf=opened.csrf,
+            csrf=csrf,
             expires_at=func.now() + lasts,
         )
-    )
-    return opened
+        .returning(sessions.c.expires_at)
+    ).scalar_one()
+    return Opened(id_, token, csrf, expires_at)
 
 
 def find(connection: Connection, token: str, *, idle: timedelta) -> Session | None:
@@ -61,7 +75,6 @@ def find(connection: Connection, token: str, *, idle: timedelta) -> Session | No
 
     Only a browser's session ends by idling.
     """
-    is_idle = (sessions.c.kind == Kind.BROWSER.value) & (sessions.c.seen_at < func.now() - idle)
     row = (
         connection.execute(
             select(
@@ -74,9 +87,7 @@ def find(connection: Connection, token: str, *, idle: timedelta) -> Session | No
             .join(users, users.c.name == sessions.c.user_name)
             .where(
                 sessions.c.token_sha256 == _hash(token),
-                sessions.c.ended_at.is_(None),
-                sessions.c.expires_at > func.now(),
-                ~is_idle,
+                _is_open(idle),
                 users.c.disabled_at.is_(None),
             )
         )
@@ -92,13 +103,31 @@ def find(connection: Connection, token: str, *, idle: timedelta) -> Session | No
     return Session(row["session_id"], User.of(row), Kind(row["session_kind"]), row["session_csrf"])
 
 
-def end(connection: Connection, session_id: UUID) -> None:
-    """Sign out; what has ended already stays ended."""
-    connection.execute(
+def list_open(connection: Connection, user_name: str, *, idle: timedelta) -> list[OpenSession]:
+    """Where somebody is signed in, the last opened first."""
+    rows = connection.execute(
+        select(sessions)
+        .where(sessions.c.user_name == user_name, _is_open(idle))
+        .order_by(sessions.c.created_at.desc(), sessions.c.id.desc())
+    )
+    return [
+        OpenSession(row.id, Kind(row.kind), row.created_at, row.seen_at, row.expires_at)
+        for row in rows
+    ]
+
+
+def end(connection: Connection, session_id: UUID, user_name: str) -> bool:
+    """End a session of that person; False if there is none that has not ended."""
+    ended = connection.execute(
         update(sessions)
-        .where(sessions.c.id == session_id, sessions.c.ended_at.is_(None))
+        .where(
+            sessions.c.id == session_id,
+            sessions.c.user_name == user_name,
+            sessions.c.ended_at.is_(None),
+        )
         .values(ended_at=func.now())
     )
+    return ended.rowcount > 0
 
 
 def end_all(connection: Connection, user_name: str) -> int:
@@ -108,6 +137,11 @@ def end_all(connection: Connection, user_name: str) -> int:
         .where(sessions.c.user_name == user_name, sessions.c.ended_at.is_(None))
         .values(ended_at=func.now())
     ).rowcount
+
+
+def _is_open(idle: timedelta) -> ColumnElement[bool]:
+    is_idle = (sessions.c.kind == Kind.BROWSER.value) & (sessions.c.seen_at < func.now() - idle)
+    return sessions.c.ended_at.is_(None) & (sessions.c.expires_at > func.now()) & ~is_idle
 
 
 def _hash(token: str) -> str:
