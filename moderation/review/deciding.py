@@ -16,7 +16,7 @@ from moderation.review.rules import Given, Resolved
 from moderation.settings import Settings
 from moderation.store import audit, case_states, claims, decisions, outbox
 from moderation.store.case_states import Standing
-from moderation.store.cases import Level, Route
+from moderation.store.cases import Level
 from moderation.store.claims import Claim, Ending
 from moderation.store.decisions import Answer, Decision, NewDecision
 from moderation.store.reasons import reasons_for
@@ -217,9 +217,7 @@ def _settle(
             case_states.reopen(connection, ids, level=level, available_in=undo)
     audit.record_many(connection, reviewer.actor, "case.escalated", escalated)
     case_states.resolve(connection, resolved)
-    for case in settled:
-        if case.id in resolved and case.route is not Route.GOLDEN:
-            outbox.decision_resolved(connection, case.id, not_before=undo + _UNDO_MAY_TAKE)
+    outbox.decisions_resolved(connection, list(resolved), not_before=undo + _UNDO_MAY_TAKE)
 
 
 def _said(stored: Decision) -> Said:

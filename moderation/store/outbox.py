@@ -17,10 +17,6 @@ from uuid_utils.compat import uuid7
 VERDICT_CREATED = "verdict.created"
 DECISION_CREATED = "decision.created"
 
-# For a statement that stores verdicts: whether a platform listens, at the price of one look
-# at a table of a few rows.
-LISTENING_PLATFORMS = "SELECT platform FROM webhook_endpoints WHERE disabled_at IS NULL"
-
 _VERDICTS = text(
     """
     SELECT submissions.id, submissions.platform, submissions.external_id, submissions.policy,
@@ -36,13 +32,12 @@ _OF_A_VERDICT = (
     "model", "notes",
 )  # fmt: skip
 
-# Of a golden case nobody is told: its answer was known before. What was said last is the last
-# other case's resolution, or else the verdict.
-_DECISION = text(
+# Of a golden case nobody is told: its answer was known before.
+_DECISIONS = text(
     """
     SELECT submissions.id, submissions.platform, submissions.external_id, submissions.policy,
-           cases.resolution AS answer, cases.resolved_at, last.reason, appeals.id AS appeal_id,
-           verdicts.outcome, before.resolution AS answer_before
+           cases.id AS case_id, cases.resolution AS answer, cases.resolved_at, last.reason,
+           appeals.id AS appeal_id, verdicts.outcome
     FROM cases
     JOIN submissions ON submissions.id = cases.submission_id
     LEFT JOIN verdicts ON verdicts.submission_id = cases.submission_id
@@ -52,13 +47,7 @@ _DECISION = text(
         WHERE case_id = cases.id AND answer = cases.resolution
         ORDER BY created_at DESC, id DESC LIMIT 1
     ) AS last ON true
-    LEFT JOIN LATERAL (
-        SELECT resolution FROM cases AS others
-        WHERE others.submission_id = cases.submission_id AND others.id <> cases.id
-            AND others.route <> 'golden' AND others.resolution IN ('match', 'mismatch')
-        ORDER BY resolved_at DESC, id DESC LIMIT 1
-    ) AS before ON true
-    WHERE cases.id = :case_id AND cases.state = 'resolved' AND cases.route <> 'golden'
+    WHERE cases.id = ANY(:case_ids) AND cases.state = 'resolved' AND cases.route <> 'golden'
         AND submissions.platform IN (SELECT platform FROM webhook_endpoints
                                      WHERE disabled_at IS NULL)
     """
@@ -88,22 +77,17 @@ _DELIVERIES = text(
     """
 )
 
-# A delivery that failed before its first try, as its endpoint was disabled, could be replayed.
-_CANCEL = text(
+# Locked, in one order: no scheduler begins a try of one meanwhile.
+_OF_A_CASE = text(
     """
-    UPDATE webhook_deliveries SET state = 'cancelled', ended_at = now()
-    FROM webhook_events AS events
-    WHERE events.id = event_id AND events.case_id = :case_id
-        AND state IN ('pending', 'failed') AND attempts = 0
+    SELECT deliveries.id, deliveries.attempts FROM webhook_deliveries AS deliveries
+    JOIN webhook_events AS events ON events.id = deliveries.event_id
+    WHERE events.case_id = :case_id AND deliveries.state <> 'cancelled'
+    ORDER BY deliveries.id FOR UPDATE OF deliveries
     """
 )
-_LEFT = text(
-    """
-    SELECT EXISTS (
-        SELECT FROM webhook_deliveries JOIN webhook_events AS events ON events.id = event_id
-        WHERE events.case_id = :case_id AND state <> 'cancelled'
-    )
-    """
+_CANCEL = text(
+    "UPDATE webhook_deliveries SET state = 'cancelled', ended_at = now() WHERE id = ANY(:ids)"
 )
 
 
@@ -125,23 +109,30 @@ def verdicts_recorded(connection: Connection, ids: Sequence[UUID]) -> None:
     _put(connection, [_verdict_event(row) for row in rows], timedelta(0))
 
 
-def decision_resolved(connection: Connection, case_id: UUID, *, not_before: timedelta) -> None:
-    """Tell the platform what was decided, once `not_before` is over.
+def decisions_resolved(
+    connection: Connection, case_ids: Sequence[UUID], *, not_before: timedelta
+) -> None:
+    """Tell the platforms what was decided on these cases, once `not_before` is over.
 
-    Called in the transaction that resolves the case, after its rows are written.
+    Called in the transaction that resolves them, after its rows are written.
     """
-    row = connection.execute(_DECISION, {"case_id": case_id}).mappings().one_or_none()
-    if row is not None:
-        _put(connection, [_decision_event(row, case_id)], not_before)
+    if not case_ids:
+        return
+    rows = connection.execute(_DECISIONS, {"case_ids": list(case_ids)}).mappings()
+    _put(connection, [_decision_event(row) for row in rows], not_before)
 
 
 def cancel_decision(connection: Connection, case_id: UUID) -> bool:
-    """Keep what was decided on a case in the house; False if the platform may know it already.
+    """Keep what was decided on a case in the house, in the transaction that undoes it.
 
-    Called in the transaction that undoes it, which is not to go on after False.
+    False, and nothing changed, if the platform may know it already.
     """
-    connection.execute(_CANCEL, {"case_id": case_id})
-    return not connection.execute(_LEFT, {"case_id": case_id}).scalar_one()
+    found = connection.execute(_OF_A_CASE, {"case_id": case_id}).all()
+    if any(delivery.attempts for delivery in found):
+        return False
+    if found:
+        connection.execute(_CANCEL, {"ids": [delivery.id for delivery in found]})
+    return True
 
 
 def _verdict_event(row: RowMapping) -> _Event:
@@ -150,18 +141,20 @@ def _verdict_event(row: RowMapping) -> _Event:
     return _event(row, VERDICT_CREATED, row["created_at"], {"verdict": verdict})
 
 
-def _decision_event(row: RowMapping, case_id: UUID) -> _Event:
-    answer, said_before = row["answer"], row["answer_before"]
-    is_clear = answer in ("match", "mismatch")
+def _decision_event(row: RowMapping) -> _Event:
+    answer, appeal = row["answer"], None
+    if row["appeal_id"] is not None:
+        # As the appeal itself says it: only a match changes what stood against the post.
+        outcome = "overturned" if answer == "match" else "upheld"
+        appeal = {"id": str(row["appeal_id"]), "outcome": outcome}
     decision = {
         "answer": answer,
         "reason": row["reason"],
         "decided_at": _time(row["resolved_at"]),
-        "appeal_id": None if row["appeal_id"] is None else str(row["appeal_id"]),
         "overturns_verdict": (row["outcome"], answer) in (("flag", "match"), ("pass", "mismatch")),
-        "overturns_decision": is_clear and said_before is not None and said_before != answer,
+        "appeal": appeal,
     }
-    return _event(row, DECISION_CREATED, row["resolved_at"], {"decision": decision}, case_id)
+    return _event(row, DECISION_CREATED, row["resolved_at"], {"decision": decision}, row["case_id"])
 
 
 def _event(

@@ -1,11 +1,13 @@
 """Verdicts, written once with the cases that they open; whoever comes second changes nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from moderation.store.cases import NewCase, new_id
+from moderation.store.outbox import verdicts_recorded
 from moderation.types import Verdict
 from moderation.verdict import to_document
 
@@ -33,7 +35,9 @@ _RECORD = """
     ){more}
     UPDATE submissions SET done_at = now(), lease_worker = NULL, retry_at = NULL
     FROM first WHERE submissions.id = first.submission_id
-    RETURNING submissions.id
+    RETURNING submissions.id, submissions.platform IN (
+        SELECT platform FROM webhook_endpoints WHERE disabled_at IS NULL
+    ) AS is_awaited
 """
 _CASES = """, opened AS (
         INSERT INTO cases (id, submission_id, route, inclusion_probability, due_at, blind,
@@ -60,7 +64,8 @@ def record(
 ) -> set[UUID]:
     """Store a batch's verdicts and open their cases; the ids whose verdict was the first.
 
-    In one statement: what has a verdict has its case. `open_case` says which, if any.
+    In one statement: what has a verdict has its case. `open_case` says which, if any. Platforms
+    that have a webhook are told in the same transaction.
     """
     # One order for all writers, so that two batches cannot deadlock.
     ordered = sorted(batch, key=lambda pair: pair[0])
@@ -70,7 +75,7 @@ def record(
     columns["notes"] = [" ".join(notes) for notes in columns["notes"]]
     cases = [case for pair in ordered if (case := open_case(*pair)) is not None]
     if not cases:
-        return set(connection.execute(_WITHOUT_CASES, columns).scalars())
+        return _execute(connection, _WITHOUT_CASES, columns)
     columns["case_id"] = [new_id(blind=case.blind) for case in cases]
     columns["case_submission_id"] = [case.submission_id for case in cases]
     columns["route"] = [case.route.value for case in cases]
@@ -80,7 +85,17 @@ def record(
     columns["answers_wanted"] = [case.answers_wanted for case in cases]
     columns["copy_problem"] = [case.copy_problem for case in cases]
     columns["copy_attempts"] = [case.copy_attempts for case in cases]
-    return set(connection.execute(_WITH_CASES, columns).scalars())
+    return _execute(connection, _WITH_CASES, columns)
+
+
+def _execute(
+    connection: Connection, statement: TextClause, columns: Mapping[str, Any]
+) -> set[UUID]:
+    rows = connection.execute(statement, columns).all()
+    awaited = [row.id for row in rows if row.is_awaited]
+    if awaited:
+        verdicts_recorded(connection, awaited)
+    return {row.id for row in rows}
 
 
 def open_no_case(submission_id: UUID, verdict: Verdict) -> None:
