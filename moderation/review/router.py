@@ -3,14 +3,21 @@
 from fastapi import APIRouter
 
 from moderation.review import (
+    api_agreement,
     api_audit,
+    api_case_list,
     api_cases,
     api_claims,
     api_decisions,
+    api_golden,
+    api_reasons,
     api_session,
     api_webhooks,
     audit_view,
+    golden_view,
+    grid,
     login,
+    policies_view,
     views,
     webhook_views,
 )
@@ -26,3 +33,10 @@ router.include_router(api_cases.router)
 router.include_router(api_webhooks.router)
 router.include_router(webhook_views.router)
 router.include_router(views.router)
+router.include_router(api_case_list.router)
+router.include_router(grid.router)
+router.include_router(api_agreement.router)
+router.include_router(api_golden.router)
+router.include_router(api_reasons.router)
+router.include_router(golden_view.router)
+router.include_router(policies_view.router)

@@ -2,10 +2,19 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from moderation.review.auth import COOKIE
+from moderation.store import sessions
+from moderation.store.sessions import Kind
+from moderation.store.users import Role
+from tests.conftest import Api
+from tests.integration.desk import add_user
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +29,49 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield chromium
         chromium.close()
+
+
+class Seat:
+    """Somebody's place at the desk: a signed-in browser whose pages have to be quiet.
+
+    `noise` is what a page said on its console, but for requests that failed: those belong to what
+    is tested, and to what the page shows.
+    """
+
+    def __init__(self, browser: Browser, api: Api, name: str, role: Role, **options: Any) -> None:
+        add_user(api.services, name, role)
+        with api.services.database.begin() as connection:
+            opened = sessions.open_session(
+                connection, name, kind=Kind.BROWSER, lasts=timedelta(hours=1)
+            )
+        self.url = api.url
+        self.noise: list[str] = []
+        self.context = browser.new_context(base_url=api.url, **options)
+        self.context.add_cookies([{"name": COOKIE, "value": opened.token, "url": api.url}])
+        self.context.on("console", lambda message: self._hear(message.text))
+        self.context.on("weberror", lambda error: self._hear(str(error.error)))
+
+    def _hear(self, text: str) -> None:
+        if not text.startswith("Failed to load resource"):
+            self.noise.append(text)
+
+    def open(self, path: str = "/review") -> Page:
+        """A new page of the desk."""
+        page = self.context.new_page()
+        page.goto(path)
+        return page
+
+
+@pytest.fixture
+def seat(browser: Browser, api: Api) -> Iterator[Callable[..., Seat]]:
+    """Seat people at the desk of a running API; afterwards no page may have made noise."""
+    seats: list[Seat] = []
+
+    def seated(name: str, role: Role = Role.MODERATOR, **options: Any) -> Seat:
+        seats.append(Seat(browser, api, name, role, **options))
+        return seats[-1]
+
+    yield seated
+    for each in seats:
+        each.context.close()
+        assert each.noise == []
