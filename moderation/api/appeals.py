@@ -9,9 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from moderation.api.auth import PlatformDep, ServicesDep
 from moderation.intake import Storable
+from moderation.review.opening import patience
 from moderation.store import appeals, submissions
 from moderation.store.appeals import Appeal, NoSuchSubmission, NothingToAppeal
 from moderation.store.audit import Actor
+from moderation.store.cases import Route
 from moderation.wiring import Services
 
 router = APIRouter(prefix="/v1/submissions", tags=["submissions"])
@@ -93,6 +95,7 @@ def appeal(
                 submission_id,
                 body.statement,
                 platform=platform,
+                due_in=patience(Route.APPEAL),
                 undo=_undo(services),
                 actor=actor,
             )

@@ -9,27 +9,24 @@ from moderation.quality.agreement import Known, Twice
 from moderation.store.decisions import Answer
 
 # Only cases that two people were to decide before anybody had: audits get a second answer because
-# of their first, and so always begin with a mismatch. Where two answers settled a case of the
-# leads, the second may have been given knowing the first; a third settles two that differ.
+# of their first, and so always begin with a mismatch. A lead who settles a case knows more of it
+# than the two before: what was answered at their level is left out.
 _TWICE = text(
     """
     WITH given AS (
         SELECT cases.id AS case_id, decisions.decided_by, decisions.answer,
-            row_number() OVER in_order AS nth,
-            cases.level = 'lead' AND cases.state = 'resolved'
-                AND count(*) OVER (PARTITION BY cases.id) = 2 AS is_lead_s
+            row_number() OVER (
+                PARTITION BY cases.id ORDER BY decisions.created_at, decisions.id
+            ) AS nth
         FROM cases JOIN standing_decisions AS decisions ON decisions.case_id = cases.id
         WHERE cases.route IN ('flagged', 'unscorable') AND cases.blind
-            AND cases.answers_wanted >= 2 AND cases.created_at > now() - CAST(:period AS interval)
-        WINDOW in_order AS (
-            PARTITION BY cases.id ORDER BY decisions.created_at, decisions.id
-        )
+            AND cases.answers_wanted >= 2 AND decisions.level = 'moderator'
+            AND cases.created_at > now() - CAST(:period AS interval)
     )
     SELECT one.decided_by AS first_by, other.decided_by AS second_by,
         one.answer AS first, other.answer AS second, count(*) AS cases
     FROM given AS one JOIN given AS other USING (case_id)
-    WHERE one.nth = 1 AND other.nth = 2 AND NOT one.is_lead_s
-        AND one.decided_by <> other.decided_by
+    WHERE one.nth = 1 AND other.nth = 2 AND one.decided_by <> other.decided_by
     GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
     """
 )

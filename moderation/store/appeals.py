@@ -19,9 +19,6 @@ from moderation.types import Outcome
 # After so many that people have looked at, another look is not going to say anything new.
 MAX_APPEALS = 3
 
-# Somebody waits for it who has been told no: it comes before all that is due less than that ago.
-_DUE_IN = timedelta(days=-7)
-
 
 class Said(StrEnum):
     """What became of an appeal."""
@@ -70,6 +67,7 @@ def receive(
     statement: str,
     *,
     platform: str,
+    due_in: timedelta,
     undo: timedelta,
     actor: Actor,
 ) -> tuple[Appeal, bool]:
@@ -94,7 +92,10 @@ def receive(
     standing = connection.execute(_STANDING, {"submission_id": submission_id, "undo": undo}).one()
     _check_is_against_it(standing.outcome, standing.answer)
     level = Level.LEAD if standing.was_a_lead else Level.MODERATOR
-    appeal_id = _open(connection, submission_id, statement, level, standing.copy_blob)
+    case = NewCase(
+        submission_id, Route.APPEAL, due_in=due_in, level=level, copy_blob=standing.copy_blob
+    )
+    appeal_id = _open(connection, case, statement)
     record(
         connection,
         actor,
@@ -125,15 +126,12 @@ def undecidable(connection: Connection) -> int:
     return waiting
 
 
-def _open(
-    connection: Connection, submission_id: UUID, statement: str, level: Level, copy: str | None
-) -> UUID:
-    case = NewCase(submission_id, Route.APPEAL, due_in=_DUE_IN, level=level, copy_blob=copy)
+def _open(connection: Connection, case: NewCase, statement: str) -> UUID:
     (case_id,) = add_cases(connection, [case])
     appeal_id = uuid7()
     connection.execute(
         insert(appeals).values(
-            id=appeal_id, submission_id=submission_id, case_id=case_id, statement=statement
+            id=appeal_id, submission_id=case.submission_id, case_id=case_id, statement=statement
         )
     )
     return appeal_id
