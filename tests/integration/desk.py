@@ -1,5 +1,6 @@
 """What tests of the desk need: people who are signed in, and cases with real images."""
 
+import dataclasses
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +9,14 @@ from uuid import UUID
 
 import httpx
 from PIL import Image
-from sqlalchemy import func, insert
+from sqlalchemy import func, insert, text
 from uuid_utils.compat import uuid7
 
 from moderation.review.auth import COOKIE
+from moderation.review.claiming import Reviewer
+from moderation.review.desk import Desk
 from moderation.store import sessions, users
+from moderation.store.audit import Actor
 from moderation.store.cases import NewCase, Route, add_cases
 from moderation.store.review_tables import cases
 from moderation.store.sessions import Kind
@@ -26,6 +30,27 @@ def add_user(services: Services, name: str, role: Role = Role.MODERATOR) -> None
     """Make an account without a password, unless it is there."""
     with services.database.begin() as connection:
         users.add(connection, name, role, password_hash=None)
+
+
+def reviewer(services: Services, name: str, role: Role = Role.MODERATOR) -> Reviewer:
+    """Somebody at the desk; their account is made unless it is there."""
+    add_user(services, name, role)
+    with services.database.connect() as connection:
+        user = users.find(connection, name)
+    assert user is not None
+    return Reviewer(user, Actor(name))
+
+
+def desk_with(services: Services, **settings: object) -> Desk:
+    """The desk with other settings; golden cases come only where they are asked for."""
+    changed = services.settings.model_copy(update={"review_golden_share": 0.0, **settings})
+    return Desk(dataclasses.replace(services, settings=changed))
+
+
+def rows_of(services: Services, sql: str, **given: object) -> list[tuple[object, ...]]:
+    """Rows of a query."""
+    with services.database.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(sql), given)]
 
 
 @contextmanager
