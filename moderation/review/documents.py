@@ -20,7 +20,7 @@ class EarlierOut(BaseModel):
     answer: str
     reason: str | None
     note: str | None
-    decided_by: str
+    decided_by: str | None = Field(description="null while an appeal of it is open")
     created_at: datetime
 
 

@@ -22,6 +22,7 @@ from moderation.review.words import direction, score_sentence, why
 from moderation.settings import Settings
 from moderation.store.case_notes import notes_of
 from moderation.store.case_reading import StoredCase, earlier, read_cases
+from moderation.store.cases import Route, State
 from moderation.store.claims import Claim
 from moderation.store.reasons import reasons_for
 
@@ -130,13 +131,15 @@ def _earlier(
 ) -> list[EarlierOut]:
     if not seen.others:
         return []
+    # Who looks again is to weigh what was said, not who said it.
+    is_second_look = case.route is Route.APPEAL and case.state is not State.RESOLVED
     return [
         EarlierOut(
             case_id=one.case_id,
             answer=one.answer.value,
             reason=one.reason,
             note=one.note,
-            decided_by=one.decided_by,
+            decided_by=None if is_second_look else one.decided_by,
             created_at=one.created_at,
         )
         for one in earlier(connection, case.submission_id)
