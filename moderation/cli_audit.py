@@ -11,6 +11,7 @@ from rich.text import Text
 
 from moderation.cli_keys import Json, open_database
 from moderation.console import people, printable
+from moderation.periods import read_moment
 
 if TYPE_CHECKING:
     from moderation.store.audit import Line
@@ -20,10 +21,7 @@ _SHOWN = 40
 
 def audit(
     since: Annotated[
-        datetime | None,
-        typer.Option(
-            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Only what is not older. UTC."
-        ),
+        str | None, typer.Option(help="Only what is not older: 28d, or 2026-10-01.")
     ] = None,
     as_json: Json = False,
     lines: Annotated[
@@ -38,7 +36,7 @@ def audit(
 
     if as_json and lines:
         raise typer.BadParameter("--json prints one document, --lines one a line: take one")
-    wanted = log.Wanted(since=None if since is None else since.replace(tzinfo=UTC))
+    wanted = log.Wanted(since=None if since is None else read_moment(since, now=datetime.now(UTC)))
     with open_database().connect() as connection:
         if as_json or lines:
             _print_all(log.all_lines(connection, wanted), as_lines=lines)

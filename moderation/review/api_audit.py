@@ -4,34 +4,28 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
+from pydantic import BaseModel, Field
 
 from moderation.api.auth import ServicesDep
 from moderation.review.auth import LeadDep
+from moderation.review.fields import EmptyIsNone, OptionalText
 from moderation.store import audit
 from moderation.store.audit import Line, Wanted
 from moderation.store.sessions import Session
 from moderation.store.users import Role
 from moderation.wiring import Services
 
-router = APIRouter(prefix="/v1/review", tags=["desk: figures"])
-
-# Forms send what was left empty as an empty text.
-_Given = BeforeValidator(lambda value: None if value == "" else value)
-# PostgreSQL's texts hold no NUL.
-_Text = Annotated[
-    Annotated[str, StringConstraints(max_length=300, pattern=r"^[^\x00]*$")] | None, _Given
-]
+router = APIRouter(prefix="/v1/review", tags=["review"])
 
 
 class AuditQuery(BaseModel):
     """Which lines; each filter fits exactly. Days are those of UTC."""
 
-    actor: _Text = Field(None, description="`NAME`, `platform:NAME` or `cli:NAME`")
-    action: _Text = Field(None, description="such as `case.decided`")
-    subject: _Text = Field(None, description="such as `case:ID`")
-    day: Annotated[date | None, _Given] = Field(None, description="`2026-11-22`")
-    cursor: Annotated[Annotated[int, Field(ge=0, lt=2**63)] | None, _Given] = Field(
+    actor: OptionalText = Field(None, description="`NAME`, `platform:NAME` or `cli:NAME`")
+    action: OptionalText = Field(None, description="such as `case.decided`")
+    subject: OptionalText = Field(None, description="such as `case:ID`")
+    day: Annotated[date | None, EmptyIsNone] = Field(None, description="`2026-11-22`")
+    cursor: Annotated[Annotated[int, Field(ge=0, lt=2**63)] | None, EmptyIsNone] = Field(
         None, description="`next_cursor` of the page before"
     )
     limit: int = Field(100, ge=1, le=1000)

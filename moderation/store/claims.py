@@ -68,7 +68,7 @@ _IS_HELD = """
         WHERE claims.case_id = cases.id AND ended_at IS NULL AND expires_at > now() LIMIT 1
     ), false)
 """
-_MAY_TAKE = f"""
+MAY_TAKE = f"""
     state = 'open' AND available_at <= now() AND NOT {_IS_HELD} AND NOT ({_NEVER_AGAIN})
     AND (CAST(:policy AS text) IS NULL OR :policy = (
         SELECT policy FROM submissions WHERE submissions.id = cases.submission_id
@@ -77,20 +77,20 @@ _MAY_TAKE = f"""
 _ASSIGNED = text(
     f"""
     SELECT id FROM cases
-    WHERE assigned_to = :user_name AND state <> 'resolved' AND {_MAY_TAKE}
+    WHERE assigned_to = :user_name AND state <> 'resolved' AND {MAY_TAKE}
     ORDER BY due_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
     """  # noqa: S608
 )
 _QUEUED = text(
     f"""
     SELECT id FROM cases
-    WHERE level = :level AND assigned_to IS NULL AND {_MAY_TAKE}
+    WHERE level = :level AND assigned_to IS NULL AND {MAY_TAKE}
     ORDER BY due_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
     """  # noqa: S608
 )
 _BARRED = text(f"SELECT id FROM cases WHERE id = ANY(:ids) AND ({_NEVER_AGAIN})")  # noqa: S608
 # Said once more after the case was locked: what was read while waiting for it may be old.
-_STILL_MINE_TO_TAKE = text(f"SELECT id FROM cases WHERE id = :id AND {_MAY_TAKE}")  # noqa: S608
+_STILL_MINE_TO_TAKE = text(f"SELECT id FROM cases WHERE id = :id AND {MAY_TAKE}")  # noqa: S608
 
 
 def next_assigned(connection: Connection, user: User, policy: str | None) -> UUID | None:
@@ -110,13 +110,13 @@ def next_queued(connection: Connection, user: User, policy: str | None) -> UUID 
 
 def barred(connection: Connection, user: User, case_ids: Sequence[UUID]) -> set[UUID]:
     """Those of the cases that this person has decided or skipped, or whose verdict is theirs."""
-    return set(connection.execute(_BARRED, {"ids": list(case_ids), **_of(user)}).scalars())
+    return set(connection.execute(_BARRED, {"ids": list(case_ids), **taker(user)}).scalars())
 
 
 def _locked(
     connection: Connection, query: Any, user: User, policy: str | None, **more: Any
 ) -> UUID | None:
-    given = {**_of(user), "policy": policy, **more}
+    given = {**taker(user), "policy": policy, **more}
     while (found := connection.execute(query, given).scalar_one_or_none()) is not None:
         again = connection.execute(_STILL_MINE_TO_TAKE, {**given, "id": found})
         if again.scalar_one_or_none() is not None:
@@ -124,7 +124,8 @@ def _locked(
     return None
 
 
-def _of(user: User) -> dict[str, Any]:
+def taker(user: User) -> dict[str, Any]:
+    """What `MAY_TAKE` has to know of who would take a case; it wants `policy` as well."""
     return {"user_name": user.name, "is_lead": user.role.may(Role.LEAD)}
 
 
