@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 STAGES = ("queue_wait", "fetch", "decode", "batch_wait", "forward", "persist")
 CPU_STAGES = ("fetch", "decode", "forward")
+COPY_RESULTS = ("made", "shared", "put_off", "given_up")
 
 _STAGE_BUCKETS_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -129,6 +130,14 @@ class Metrics:
             "Messages of platforms that could not be read.",
             registry=self.registry,
         )
+        self.image_copies = Counter(
+            "captionguard_image_copies",
+            "Tries to make a copy of a case's image for the desk, by what came of them.",
+            ["result"],
+            registry=self.registry,
+        )
+        for result in COPY_RESULTS:
+            self.image_copies.labels(result)
         self.decoder_restarts = Counter(
             "captionguard_decoder_restarts",
             "Decoder processes replaced after a crash, a time-out or a broken answer.",

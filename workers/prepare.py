@@ -14,12 +14,13 @@ from moderation.batching import Stage
 from moderation.captions import NO_WORD, caption_fault
 from moderation.errors import TemporaryFault, Unscorable
 from moderation.media.decode import DecoderPool
-from moderation.media.fetch import Fetcher
+from moderation.media.fetch import open_fetcher
 from moderation.media.files import ImageFile
 from moderation.media.wire import MAX_IMAGES
 from moderation.scoring.engine import Caption, Engine, Pair
 from moderation.types import Image, PairScore, Reason, Submission, Verdict
 from moderation.wiring import Services
+from workers.kept import KeptFiles
 
 
 @dataclass(slots=True)
@@ -59,12 +60,8 @@ class Preparation:
         self._metrics = services.metrics
         self._decoder = decoder
         self._engine = engine
-        self._fetcher = Fetcher(
-            max_bytes=settings.max_image_bytes,
-            timeout_s=settings.fetch_timeout_s,
-            max_redirects=settings.fetch_redirects,
-            allow_private=settings.fetch_allow_private,
-        )
+        self.kept = KeptFiles()
+        self._fetcher = open_fetcher(settings)
         self._fetching = ThreadPoolExecutor(settings.fetch_threads, "captionguard-fetch")
         self._decoding: Stage[Journey] = Stage(
             self._prepare,
@@ -141,6 +138,7 @@ class Preparation:
             journey.stages_s["fetch"] = time.perf_counter() - started_s
             self._observe("fetch", [journey])
             self._metrics.stages_cpu["fetch"].inc(time.thread_time() - started_cpu_s)
+        self.kept.keep(journey.submission.id, data)
         name = hashlib.sha256(data).hexdigest()
         return _Ready(journey, caption, name, "url", partial(ImageFile.of, data))
 

@@ -19,9 +19,10 @@ from moderation.scoring.model import ClipModel, load_model
 from moderation.settings import Settings
 from moderation.store import secrets, submissions, verdicts
 from moderation.store.submissions import Wanted
-from moderation.types import Calibration, Submission, Verdict
+from moderation.types import Calibration, Outcome, Submission, Verdict
 from moderation.wiring import Services
 from thresholds.artifact import Artifact, calibration_for
+from workers.copies import Copier
 from workers.prefetch import Prefetch
 from workers.prepare import Preparation
 from workers.published import Calibrations
@@ -127,6 +128,7 @@ class Runtime:
             draws = Draws(secrets.secret(connection, secrets.Name.DRAWS))
         self._open_case = opening(draws, twice_share=services.settings.review_twice_share)
         self.preparation = Preparation(services, scorer.decoder, scorer.engine)
+        self.copier = Copier(services, self.preparation.kept)
         self.recording: Batcher[Judged, set[UUID]] = Batcher(
             self._record, max_items=_PERSIST_BATCHES, name="captionguard-record"
         )
@@ -141,6 +143,7 @@ class Runtime:
         self.preparation.close()
         self.scorer.close()
         self.recording.close()
+        self.copier.close()
 
     def _claim(self, messages: Sequence[Wanted]) -> list[list[Submission]]:
         """Lease what the messages that have come in since the last time carry."""
@@ -171,6 +174,10 @@ class Runtime:
                 return verdicts.record(connection, everything, self._open_case)
 
         first = until_database_answers(store)
+        passed = [id_ for id_, verdict in everything if verdict.outcome is Outcome.PASS]
+        self.preparation.kept.drop(passed)
+        if len(passed) < len(everything):
+            self.copier.wake()
         self.services.metrics.stages["persist"].observe(time.perf_counter() - started_s)
         told = []
         for batch in batches:

@@ -44,8 +44,9 @@ class AnswerBoard:
     """
 
     def __init__(self, framing: Framing) -> None:
-        shape = (MAX_IMAGES, framing.height_px, framing.width_px, 3)
-        pixels_bytes = MAX_IMAGES * framing.height_px * framing.width_px * 3
+        shape = (MAX_IMAGES, framing.height_px * framing.width_px * 3)
+        pixels_bytes = MAX_IMAGES * shape[1]
+        self._framing = framing
         self.file = _shared_file(pixels_bytes + MAX_IMAGES * ANSWER.size)
         shared = mmap.mmap(self.file.fileno(), 0, access=mmap.ACCESS_READ)
         self._pixels = np.frombuffer(shared, np.uint8, pixels_bytes).reshape(shape)
@@ -81,6 +82,8 @@ class AnswerBoard:
         turn: int,
         status: int,
         first_frame_only: bool,
+        height_px: int,
+        width_px: int,
         took_us: int,
         detail_count: int,
         detail: bytes,
@@ -92,13 +95,23 @@ class AnswerBoard:
         took_s = min(took_us / 1e6, at_most_s)
         if status == Status.DECODED:
             notes = (Note.FIRST_FRAME_ONLY,) if first_frame_only else ()
+            self._check_size(height_px, width_px)
+            pixels = self._pixels[place, : height_px * width_px * 3]
             # A copy, since the child will write there for the next image.
-            return Answer(Image(self._pixels[place].copy(), notes), took_s)
+            return Answer(Image(pixels.reshape(height_px, width_px, 3).copy(), notes), took_s)
         text = _printable(detail[:detail_count].decode("utf-8", "replace"))
         if status == Status.UNREADABLE:
             fault = TemporaryFault(Reason.IMAGE_UNREACHABLE, f"the file cannot be read: {text}")
             return Answer(fault, took_s)
         return Answer(Unscorable(_REASONS[Status(status)], text or _OUT_OF_MEMORY), took_s)
+
+    def _check_size(self, height_px: int, width_px: int) -> None:
+        frame = (self._framing.height_px, self._framing.width_px)
+        is_right = (height_px, width_px) == frame
+        if self._framing.resize_mode == "within":
+            is_right = 0 < height_px <= frame[0] and 0 < width_px <= frame[1]
+        if not is_right:
+            raise ValueError("a picture that does not fit the frame")
 
 
 def _shared_file(size_bytes: int) -> FileIO:

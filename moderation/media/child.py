@@ -72,6 +72,7 @@ _PARENT = 0  # the file descriptor of standard input
 _SHARED = 1  # the one of standard output
 _INT_BYTES = 4
 _NO_TURN = 0
+_NO_SIZE = (0, 0)
 
 
 def main(arguments: list[str]) -> None:
@@ -120,35 +121,38 @@ class _Desk:
     def work(self, turn: int, place: int, file: _File) -> None:
         """Decode a file into its place and answer there."""
         started_s = time.monotonic()
-        status, first_frame_only, detail = self._decode(place, file)
+        status, first_frame_only, size, detail = self._decode(place, file)
         cut = detail[:MAX_DETAIL_BYTES]
         took_us = min(int((time.monotonic() - started_s) * 1e6), 2**32 - 1)
         at = MAX_IMAGES * self._image_bytes + place * ANSWER.size
-        answer = (status, first_frame_only, took_us, len(cut), cut)
+        answer = (status, first_frame_only, *size, took_us, len(cut), cut)
         ANSWER.pack_into(self._shared, at, _NO_TURN, *answer)
         # Last, since a process may be ended between any two steps.
         COUNT.pack_into(self._shared, at, turn)
 
-    def _decode(self, place: int, file: _File) -> tuple[Status, bool, bytes]:
+    def _decode(self, place: int, file: _File) -> tuple[Status, bool, tuple[int, int], bytes]:
         try:
             try:
                 data = _content(file)
             finally:
                 os.close(file.descriptor)
             if not data:
-                return Status.CORRUPT, False, b"the file is empty"
+                return Status.CORRUPT, False, _NO_SIZE, b"the file is empty"
             if file.sha256 not in (None, hashlib.sha256(data).digest()):
-                return Status.CORRUPT, False, b"the file is not what was stored; check the disk"
+                detail = b"the file is not what was stored; check the disk"
+                return Status.CORRUPT, False, _NO_SIZE, detail
             picture = read_picture(data, self._framing, self._max_pixels)
             at = place * self._image_bytes
-            self._shared[at : at + self._image_bytes] = picture.image.tobytes()
+            pixels = picture.image.tobytes()
+            self._shared[at : at + len(pixels)] = pixels
         except RejectedError as error:
-            return error.status, False, error.detail.encode("utf-8", "replace")
+            return error.status, False, _NO_SIZE, error.detail.encode("utf-8", "replace")
         except MemoryError:
-            return Status.OUT_OF_MEMORY, False, b""
+            return Status.OUT_OF_MEMORY, False, _NO_SIZE, b""
         except OSError as error:
-            return Status.UNREADABLE, False, str(error).encode("utf-8", "replace")
-        return Status.DECODED, picture.first_frame_only, b""
+            return Status.UNREADABLE, False, _NO_SIZE, str(error).encode("utf-8", "replace")
+        size = (picture.image.height, picture.image.width)
+        return Status.DECODED, picture.first_frame_only, size, b""
 
 
 def _content(file: _File) -> bytes:

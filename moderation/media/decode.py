@@ -26,6 +26,7 @@ class DecoderPool:
     `processes` children, 0 for one a core, start when first needed or all in `start()`. An
     image may have `max_pixels` (width x height), take `timeout_s` and make its process grow to
     `memory_bytes` of address space. A child that fails is replaced, and `on_restart` called.
+    With `niceness`, children give way to what is more urgent.
     Close the pool after use, or enter it with `with`.
     """
 
@@ -37,10 +38,11 @@ class DecoderPool:
         timeout_s: float,
         memory_bytes: int,
         on_restart: Callable[[], object] = lambda: None,
+        niceness: int = 0,
     ) -> None:
         if framing.interpolation not in ("bicubic", "bilinear"):
             raise ValueError(f"unknown interpolation {framing.interpolation!r}")
-        if framing.resize_mode not in ("shortest", "longest", "squash"):
+        if framing.resize_mode not in ("shortest", "longest", "squash", "within"):
             raise ValueError(f"unknown resize mode {framing.resize_mode!r}")
         self.processes = processes or len(os.sched_getaffinity(0))
         self._framing = framing
@@ -48,6 +50,7 @@ class DecoderPool:
         self._timeout_s = timeout_s
         self._memory_bytes = memory_bytes
         self._on_restart = on_restart
+        self._niceness = niceness
         self._taking_all = threading.Lock()
         self._closed = False
         # Last in, first out: a quiet pool keeps few children busy and starts few.
@@ -149,7 +152,12 @@ class DecoderPool:
             if not alive:  # something else, such as the kernel out of memory, has ended it
                 self._on_restart()
             child.kill()
-        return DecoderProcess(self._framing, self._max_pixels, self._timeout_s, self._memory_bytes)
+        started = DecoderProcess(
+            self._framing, self._max_pixels, self._timeout_s, self._memory_bytes
+        )
+        if self._niceness:
+            started.give_way(self._niceness)
+        return started
 
 
 def open_decoder(

@@ -15,9 +15,10 @@ import httpx
 from moderation.errors import InputRefused, TemporaryFault, Unscorable
 from moderation.media.network import AddressRefusedError, GuardedNetwork, Resolve, system_resolve
 from moderation.media.urls import check_url, parse_url, port_of, shown
+from moderation.settings import Settings
 from moderation.types import Reason
 
-__all__ = ["Fetcher", "check_url"]
+__all__ = ["Fetcher", "check_url", "open_fetcher"]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _COME_BACK_LATER = frozenset({408, 425, 429})
@@ -156,6 +157,16 @@ class Fetcher:
             Reason.IMAGE_TOO_MANY_BYTES,
             f"{shown(url)} has more than the {self._max_bytes} bytes that are allowed",
         )
+
+
+def open_fetcher(settings: Settings) -> Fetcher:
+    """A fetcher as an operator has set it."""
+    return Fetcher(
+        max_bytes=settings.max_image_bytes,
+        timeout_s=settings.fetch_timeout_s,
+        max_redirects=settings.fetch_redirects,
+        allow_private=settings.fetch_allow_private,
+    )
 
 
 def _check_status(url: httpx.URL, status: int) -> None:

@@ -63,6 +63,8 @@ def draft(image: Image.Image, framing: "Framing") -> Full:
 def frame(image: Image.Image, framing: "Framing", full: Full | None = None) -> Image.Image:
     """Resize and crop like open_clip; a `longest` picture may stay smaller than the frame.
 
+    `within`, which no model asks for, keeps all of a picture and enlarges none.
+
     With `full`, which `draft` returned for this image, it is close to open_clip's.
     """
     size, resample = _resized_size(full.size if full else image.size, framing)
@@ -104,6 +106,9 @@ def _resized_size(
     resample = _RESAMPLING[framing.interpolation]
     if framing.resize_mode == "squash":
         return (wanted_w, wanted_h), resample
+    if framing.resize_mode == "within":
+        scale = min(1.0, wanted_w / width, wanted_h / height)
+        return (max(1, round(width * scale)), max(1, round(height * scale))), resample
     if framing.resize_mode == "shortest" and wanted_w == wanted_h:
         scaled = int(wanted_w * max(size) / min(size))
         return ((wanted_w, scaled) if width <= height else (scaled, wanted_h)), resample

@@ -26,6 +26,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
 # and resizing a one-pixel-wide image widens every row before it drops any.
 MAX_SIDE_PX = 65_535
 _MAX_PROFILE_BYTES = 4 * 2**20
+_WHITE = (255, 255, 255)
 
 # What people and attackers send under a picture's name, by its first bytes.
 _LOOKS_LIKE = (
@@ -51,7 +52,7 @@ _AVIF_BRANDS = (b"avif", b"avis")
 
 
 class Picture(NamedTuple):
-    """A picture in mode RGB; a framed one is as large as the framing says."""
+    """A picture in mode RGB; a framed one is as large as the framing says, or lies within it."""
 
     image: Image.Image
     first_frame_only: bool
@@ -68,6 +69,9 @@ class RejectedError(Exception):
 
 def read_picture(data: bytes, framing: "Framing", max_pixels: int) -> Picture:
     """Decode a file's first frame, upright and on white, framed for the model.
+
+    One that is only to lie within the frame is for people: on the framing's fill, which may be a
+    grey that hides neither dark nor bright drawings.
 
     Raises `RejectedError`, and `MemoryError` where the process has not enough.
     """
@@ -99,10 +103,12 @@ def _read(data: bytes, framing: "Framing", max_pixels: int) -> Picture:
         full = draft(image, framing) if image.format in _LOSSY else None
         image.load()
         profile = image.info.get("icc_profile")
-        flat = _flatten(_upright(image))
+        is_for_people = framing.resize_mode == "within"
+        ground = (framing.fill,) * 3 if is_for_people else _WHITE
+        flat = _flatten(_upright(image), ground)
         animated = _is_animated(image)
     framed = _to_srgb(frame(flat, framing, full), profile)
-    return Picture(pad(framed, framing), animated)
+    return Picture(framed if is_for_people else pad(framed, framing), animated)
 
 
 def as_seen(image: Image.Image) -> Picture:
@@ -112,7 +118,7 @@ def as_seen(image: Image.Image) -> Picture:
     """
     image.load()
     profile = image.info.get("icc_profile")
-    picture = _to_srgb(_flatten(_upright(image)), profile)
+    picture = _to_srgb(_flatten(_upright(image), _WHITE), profile)
     return Picture(picture, _is_animated(image))
 
 
@@ -126,15 +132,15 @@ def _upright(image: Image.Image) -> Image.Image:
     return image
 
 
-def _flatten(image: Image.Image) -> Image.Image:
-    """Return an L, RGB or CMYK image without transparency."""
+def _flatten(image: Image.Image, ground: tuple[int, int, int]) -> Image.Image:
+    """Return an L, RGB or CMYK image without transparency, on a ground of this colour."""
     if image.mode.startswith("I"):
         return _grey_from_16_bit(image)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        white = Image.new("RGB", rgba.size, "white")
-        white.paste(rgba, mask=rgba.getchannel("A"))
-        return white
+        flat = Image.new("RGB", rgba.size, ground)
+        flat.paste(rgba, mask=rgba.getchannel("A"))
+        return flat
     if image.mode in ("L", "RGB", "CMYK"):
         return image
     return image.convert("L" if image.mode in ("1", "F") else "RGB")

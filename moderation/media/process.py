@@ -1,6 +1,7 @@
 """One decoder process, seen from the parent, which believes nothing that it answers."""
 
 import array
+import contextlib
 import json
 import os
 import signal
@@ -89,6 +90,13 @@ class DecoderProcess:
     def is_alive(self) -> bool:
         """Say whether the process runs."""
         return self._process.poll() is None
+
+    def give_way(self, niceness: int) -> None:
+        """Let other processes go first; one that has ended already is noticed when it is used."""
+        with contextlib.suppress(OSError):
+            # Beyond its parent's own: some run all of us at a low priority.
+            niceness += os.getpriority(os.PRIO_PROCESS, self._process.pid)
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, niceness)
 
     def kill(self) -> None:
         """End the process at once and reap it."""

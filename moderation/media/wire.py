@@ -9,9 +9,9 @@ that nobody can change, and the parent copies them; so it is woken once for many
                                 (SCM_RIGHTS) for each
     child  -> parent   one byte when all have their answer in shared memory
 
-Shared memory holds `MAX_IMAGES` places for pixels, rows of RGB, as many as the framing says;
-then as many places for an `ANSWER`. An answer counts if it bears the number of the turn, and is
-written when its image's pixels are in place.
+Shared memory holds `MAX_IMAGES` places for pixels, rows of RGB, at most as many as the framing
+says; then as many places for an `ANSWER`. An answer counts if it bears the number of the turn,
+and is written when its image's pixels are in place.
 """
 
 import struct
@@ -25,8 +25,8 @@ COUNT = struct.Struct(">I")
 TURN = struct.Struct(">IB")
 # Bytes of the file, whether there is a hash, SHA-256.
 REQUEST = struct.Struct(">Q?32s")
-# Turn, status, first frame only?, microseconds, bytes of detail, detail in UTF-8.
-ANSWER = struct.Struct(f">IB?IH{MAX_DETAIL_BYTES}s")
+# Turn, status, first frame only?, height and width, microseconds, bytes of detail, detail in UTF-8.
+ANSWER = struct.Struct(f">IB?HHIH{MAX_DETAIL_BYTES}s")
 MAX_REQUESTS_BYTES = TURN.size + MAX_IMAGES * REQUEST.size
 
 

@@ -10,14 +10,18 @@ from moderation.review import (
     api_claims,
     api_decisions,
     api_golden,
+    api_images,
     api_reasons,
     api_session,
+    api_users,
     api_webhooks,
     audit_view,
     golden_view,
     grid,
     login,
+    people_view,
     policies_view,
+    settings_view,
     views,
     webhook_views,
 )
@@ -30,6 +34,7 @@ router.include_router(login.router)
 router.include_router(api_claims.router)
 router.include_router(api_decisions.router)
 router.include_router(api_cases.router)
+router.include_router(api_images.router)
 router.include_router(api_webhooks.router)
 router.include_router(webhook_views.router)
 router.include_router(views.router)
@@ -40,3 +45,6 @@ router.include_router(api_golden.router)
 router.include_router(api_reasons.router)
 router.include_router(golden_view.router)
 router.include_router(policies_view.router)
+router.include_router(api_users.router)
+router.include_router(settings_view.router)
+router.include_router(people_view.router)

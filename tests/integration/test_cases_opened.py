@@ -3,12 +3,11 @@
 import base64
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from moderation.draws import Draws
 from moderation.review.opening import opening, patience
@@ -95,10 +94,14 @@ def test_writers_at_once_open_one_case_each(services: Services) -> None:
 def test_a_transaction_that_fails_leaves_neither(services: Services) -> None:
     """A worker that dies in between leaves no verdict without its case."""
     (id_,) = _accepted(services, 1)
-    open_case = opening(Draws(b"k" * 32), twice_share=0.0)
-    with pytest.raises(ZeroDivisionError), services.database.begin() as connection:
+
+    def die(connection: Connection) -> None:
+        open_case = opening(Draws(b"k" * 32), twice_share=0.0)
         assert verdicts.record(connection, [(id_, FLAG)], open_case) == {id_}
         raise ZeroDivisionError
+
+    with services.database.connect() as connection, pytest.raises(ZeroDivisionError):
+        die(connection)
     with services.database.connect() as connection:
         (status,) = submissions.find(connection, [id_], platform=None)
     assert status.verdict is None

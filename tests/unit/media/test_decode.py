@@ -264,8 +264,8 @@ def _pretend(
     impostor.write_text(
         f"#!{sys.executable}\n"
         "import json, os, struct, time\n"
-        "def answer(turn, status, count=0, detail=b'', place=0):\n"
-        f"    fields = struct.pack({ANSWER.format!r}, turn, status, 0, 0, count, detail)\n"
+        "def answer(turn, status, count=0, detail=b'', place=0, size=(8, 8)):\n"
+        f"    fields = struct.pack({ANSWER.format!r}, turn, status, 0, *size, 0, count, detail)\n"
         f"    os.pwrite(1, fields, {PIXELS_BYTES} + place * {ANSWER.size})\n"
         "names = 'limits no_new_privileges unprivileged_user landlock seccomp'.split()\n"
         "hello = json.dumps(dict.fromkeys(names, True)).encode()\n"
@@ -289,6 +289,9 @@ def _pretend(
         "answer(turn=1, status=0, count=2**16 - 1)",
         "answer(turn=1, status=3, count=301)",
         "answer(turn=1, status=9)",
+        "answer(turn=1, status=0, size=(0, 8))",
+        "answer(turn=1, status=0, size=(8, 4))",
+        "answer(turn=1, status=0, size=(4, 16))",
     ],
 )
 def test_a_lying_decoder_is_not_believed(

@@ -1,0 +1,67 @@
+"""Other submissions with the same image: by its file, its URL, or an equal copy of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from moderation.types import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class SameImage:
+    """Another submission; `case_id` is of its newest case, if that is there for all to know of."""
+
+    submission_id: UUID
+    case_id: UUID | None
+    caption: str
+    outcome: Outcome | None
+    created_at: datetime
+
+
+# An audit or a golden case is not to be found through its neighbours. One that two people are to
+# decide is, but says as little as it does by itself.
+_SAME_IMAGE = text(
+    """
+    WITH same AS (
+        SELECT others.id
+        FROM submissions AS this JOIN submissions AS others
+            ON coalesce(others.image_blob, others.image_url)
+                = coalesce(this.image_blob, this.image_url)
+        WHERE this.id = :submission_id
+        UNION
+        SELECT others.submission_id
+        FROM cases AS ours JOIN cases AS others ON others.copy_blob = ours.copy_blob
+        WHERE ours.submission_id = :submission_id
+    )
+    SELECT submissions.id AS submission_id, newest.id AS case_id, submissions.caption,
+           verdicts.outcome, submissions.created_at
+    FROM same
+    JOIN submissions ON submissions.id = same.id
+    LEFT JOIN verdicts ON verdicts.submission_id = same.id
+    LEFT JOIN LATERAL (
+        SELECT id FROM cases
+        WHERE submission_id = same.id AND route IN ('flagged', 'unscorable', 'appeal')
+        ORDER BY created_at DESC, id DESC LIMIT 1
+    ) AS newest ON true
+    WHERE same.id <> :submission_id
+    ORDER BY submissions.created_at DESC, submissions.id DESC
+    LIMIT :limit
+    """
+)
+
+
+def same_image(connection: Connection, submission_id: UUID, limit: int) -> list[SameImage]:
+    """Submissions with the same image as this one, the newest first, without itself."""
+    rows = connection.execute(_SAME_IMAGE, {"submission_id": submission_id, "limit": limit})
+    return [
+        SameImage(
+            row.submission_id,
+            row.case_id,
+            row.caption,
+            Outcome(row.outcome) if row.outcome else None,
+            row.created_at,
+        )
+        for row in rows
+    ]

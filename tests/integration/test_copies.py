@@ -1,0 +1,359 @@
+"""Cases get a copy of their image, whatever becomes of the original, or a sentence why not."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from PIL import Image
+from sqlalchemy import text
+
+from moderation.draws import Draws
+from moderation.review.opening import opening
+from moderation.settings import Settings
+from moderation.store import copies, submissions, verdicts
+from moderation.store.cases import NewCase, Route, add_cases
+from moderation.store.same_image import same_image
+from moderation.store.users import Role
+from moderation.types import ImageRef, NewSubmission, Outcome, Reason, Verdict
+from moderation.wiring import Services
+from tests.conftest import Api, Machine, eventually
+from tests.integration.conftest import ImageHost, picture
+from tests.integration.desk import add_case, signed_in
+from workers.copies import Copier
+from workers.kept import KeptFiles
+
+LEASE = timedelta(seconds=60)
+FLAG = Verdict(Outcome.FLAG, "c-1", "m", 0.35, cosine=0.1, score=0.2)
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Faults are waited out within the test."""
+    return settings.model_copy(update={"retry_base_s": 0.01, "max_attempts": 3})
+
+
+def judged(services: Services, *images: ImageRef, verdict: Verdict = FLAG) -> list[UUID]:
+    """Submissions whose verdict a worker has just stored."""
+    new = [NewSubmission("acme", None, "default", "a ball", image) for image in images]
+    open_case = opening(Draws(b"k" * 32), twice_share=0.0)
+    with services.database.begin() as connection:
+        ids = [item.id for item in submissions.accept(connection, new, message_id="m")]
+        verdicts.record(connection, [(id_, verdict) for id_ in ids], open_case)
+    return ids
+
+
+def case_of(services: Services, submission: UUID) -> dict[str, Any]:
+    """The newest case of a submission."""
+    query = text("SELECT * FROM cases WHERE submission_id = :id ORDER BY id DESC LIMIT 1")
+    with services.database.connect() as connection:
+        return dict(connection.execute(query, {"id": submission}).mappings().one())
+
+
+@contextmanager
+def copying(services: Services, kept: KeptFiles | None = None) -> Iterator[Copier]:
+    """A worker's copier at work."""
+    copier = Copier(services, kept or KeptFiles())
+    try:
+        yield copier
+    finally:
+        copier.close()
+
+
+def await_copies(services: Services, *ids: UUID) -> list[dict[str, Any]]:
+    """Wait until each has a copy, or a reason why not."""
+
+    def settled() -> bool:
+        found = [case_of(services, id_) for id_ in ids]
+        return all(case["copy_blob"] or case["copy_problem"] for case in found)
+
+    eventually(settled)
+    return [case_of(services, id_) for id_ in ids]
+
+
+def shown(services: Services, case: dict[str, Any]) -> Image.Image:
+    """The copy as a picture."""
+    return Image.open(io.BytesIO(services.blobs.get(case["copy_blob"])))
+
+
+def test_a_copy_outlives_its_url(services: Services, image_host: ImageHost) -> None:
+    """It is ours: re-encoded, and there when the platform's server is gone."""
+    image_host.pages["/a.jpg"] = lambda _: (200, picture((0, 0, 250)))
+    (id_,) = judged(services, ImageRef(url=f"{image_host.url}/a.jpg"))
+    with copying(services):
+        (case,) = await_copies(services, id_)
+    image_host.pages.clear()
+    copy = shown(services, case)
+    assert (copy.format, copy.size) == ("JPEG", (96, 80))
+    assert case["copy_problem"] is None
+
+
+def test_a_copy_is_of_what_was_scored(services: Services, image_host: ImageHost) -> None:
+    """Where the worker still has the file, nobody is asked again: a URL may show another image."""
+    (id_,) = judged(services, ImageRef(url=f"{image_host.url}/turns.jpg"))
+    image_host.pages["/turns.jpg"] = lambda _: (200, picture((0, 250, 0)))
+    kept = KeptFiles()
+    kept.keep(id_, picture((250, 0, 0)))
+    with copying(services, kept):
+        (case,) = await_copies(services, id_)
+    red, green, _ = shown(services, case).convert("RGB").getpixel((40, 40))  # type: ignore[misc]
+    assert red > 200 > green
+    assert image_host.requests == {}
+
+
+def test_cases_of_one_image_share_a_copy(services: Services, image_host: ImageHost) -> None:
+    """The same file or the same bytes by other URLs: one blob, one decoding a file at most."""
+    data = picture((1, 2, 3))
+    blob = services.blobs.put(data)
+    for name in ("/a.jpg", "/b.jpg"):
+        image_host.pages[name] = lambda _: (200, data)
+    urls = [ImageRef(url=f"{image_host.url}/{name}.jpg") for name in "ab"]
+    ids = judged(services, ImageRef(blob=blob), ImageRef(blob=blob), *urls)
+    with copying(services):
+        cases = await_copies(services, *ids)
+    assert len({case["copy_blob"] for case in cases}) == 1
+    counted = services.metrics.image_copies
+    assert counted.labels("made")._value.get() == 3
+    assert counted.labels("shared")._value.get() == 1
+
+
+def test_an_appeal_shows_the_image_that_was_decided_on(
+    services: Services, image_host: ImageHost
+) -> None:
+    """A later case of a submission has its first copy, also when the URL shows another image."""
+    pages = [(250, 0, 0), (0, 0, 250)]
+    image_host.pages["/a.jpg"] = lambda count: (200, picture(pages[count - 1]))
+    (id_,) = judged(services, ImageRef(url=f"{image_host.url}/a.jpg"))
+    with copying(services) as copier:
+        (first,) = await_copies(services, id_)
+        with services.database.begin() as connection:
+            add_cases(connection, [NewCase(id_, Route.APPEAL)])
+        copier.wake()
+        (appeal,) = await_copies(services, id_)
+    assert appeal["id"] != first["id"]
+    assert appeal["copy_blob"] == first["copy_blob"]
+
+
+def test_a_url_that_is_reused_has_a_copy_each(services: Services, image_host: ImageHost) -> None:
+    """Else whoever shows something harmless first would hide what comes after it."""
+    pages = [(250, 0, 0), (0, 0, 250)]
+    image_host.pages["/a.jpg"] = lambda count: (200, picture(pages[count - 1]))
+    ref = ImageRef(url=f"{image_host.url}/a.jpg")
+    (first,) = judged(services, ref)
+    with copying(services) as copier:
+        (one,) = await_copies(services, first)
+        (second,) = judged(services, ref)
+        copier.wake()
+        (other,) = await_copies(services, second)
+    assert one["copy_blob"] != other["copy_blob"]
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [(404, "gone from where the platform keeps it"), (500, "did not hand the image out")],
+)
+def test_an_image_that_is_gone_says_so(
+    services: Services, image_host: ImageHost, status: int, problem: str
+) -> None:
+    """At once where it will stay so, after all tries where it might have come back."""
+    image_host.pages["/a.jpg"] = lambda _: (status, b"")
+    (id_,) = judged(services, ImageRef(url=f"{image_host.url}/a.jpg"))
+    with copying(services) as copier:
+        eventually(lambda: copier.wake() or bool(case_of(services, id_)["copy_problem"]))
+    case = case_of(services, id_)
+    assert problem in case["copy_problem"]
+    assert image_host.requests["/a.jpg"] == (1 if status == 404 else 3)
+
+
+def test_a_fault_that_passes_is_waited_out(services: Services, image_host: ImageHost) -> None:
+    """A host that does not answer once is asked again."""
+    image_host.pages["/a.jpg"] = lambda count: (503, b"") if count == 1 else (200, picture())
+    (id_,) = judged(services, ImageRef(url=f"{image_host.url}/a.jpg"))
+    with copying(services) as copier:
+        eventually(lambda: copier.wake() or bool(case_of(services, id_)["copy_blob"]))
+    assert image_host.requests["/a.jpg"] == 2
+
+
+def test_what_a_dead_worker_was_copying_another_copies(services: Services) -> None:
+    """Its lease runs out, and then it is anybody's; meanwhile it is nobody else's."""
+    blob = services.blobs.put(picture())
+    (id_,) = judged(services, ImageRef(blob=blob))
+    with services.database.begin() as connection:
+        taken = copies.take(connection, lease=LEASE)
+        assert taken is not None
+        assert taken.submission_id == id_
+    with services.database.begin() as connection:
+        assert copies.take(connection, lease=LEASE) is None
+        connection.execute(text("UPDATE cases SET copy_after = now() - interval '1 s'"))
+    with copying(services):
+        (case,) = await_copies(services, id_)
+    assert case["copy_blob"]
+
+
+def test_an_image_on_which_workers_die_is_given_up(services: Services) -> None:
+    """After as many tries as a submission has, without opening it again."""
+    (id_,) = judged(services, ImageRef(blob=services.blobs.put(picture())))
+    with services.database.begin() as connection:
+        connection.execute(text("UPDATE cases SET copy_attempts = 3"))
+    with copying(services):
+        (case,) = await_copies(services, id_)
+    assert case["copy_blob"] is None
+    assert "decoder" in case["copy_problem"]
+
+
+def test_two_workers_share_the_work(services: Services, image_host: ImageHost) -> None:
+    """Each copy is made once, and by whoever has time."""
+    image_host.pages.update(
+        {f"/{n}.jpg": lambda _, n=n: (200, picture((n, n, n))) for n in range(24)}
+    )
+    ids = judged(services, *(ImageRef(url=f"{image_host.url}/{n}.jpg") for n in range(24)))
+    with copying(services), copying(services):
+        cases = await_copies(services, *ids)
+    assert len({case["copy_blob"] for case in cases}) >= 20, "near greys may be one JPEG"
+    assert image_host.requests == {f"/{n}.jpg": 1 for n in range(24)}
+
+
+def test_the_newest_url_comes_first(services: Services) -> None:
+    """URLs expire; blobs stay; what failed before waits for all others."""
+    blob = ImageRef(blob=services.blobs.put(picture()))
+    urls = [ImageRef(url=f"https://example.com/{n}.jpg") for n in "12"]
+    failed, old_url, old_blob, new_url, new_blob = (
+        judged(services, ref)[0] for ref in (urls[0], urls[0], blob, urls[1], blob)
+    )
+    with services.database.begin() as connection:
+        connection.execute(
+            text("UPDATE cases SET copy_attempts = 1 WHERE submission_id = :id"), {"id": failed}
+        )
+        order = []
+        while (taken := copies.take(connection, lease=LEASE)) is not None:
+            order.append(taken.submission_id)
+    assert order == [new_url, old_url, new_blob, old_blob, failed]
+
+
+def test_a_sound_image_is_shown_though_its_caption_has_no_word(
+    services: Services,
+) -> None:
+    """What could not be scored for its caption can be seen; what is damaged says so at once."""
+    sound = ImageRef(blob=services.blobs.put(picture()))
+    empty = Verdict(Outcome.UNSCORABLE, "c", "m", 0.35, reason=Reason.CAPTION_EMPTY)
+    corrupt = Verdict(Outcome.UNSCORABLE, "c", "m", 0.35, reason=Reason.IMAGE_CORRUPT)
+    (seen,), (damaged,) = (judged(services, sound, verdict=v) for v in (empty, corrupt))
+    assert "damaged" in case_of(services, damaged)["copy_problem"]
+    with copying(services):
+        (case,) = await_copies(services, seen)
+    assert case["copy_blob"]
+
+
+def test_a_blob_that_is_gone_says_so(services: Services) -> None:
+    """A file that is not what was stored is no image either."""
+    (gone,) = judged(services, ImageRef(blob="f" * 64))
+    with copying(services):
+        (case,) = await_copies(services, gone)
+    assert "gone from our store" in case["copy_problem"]
+
+
+def test_the_running_pipeline_makes_copies(machine: Machine, image_host: ImageHost) -> None:
+    """A case of a URL has its copy soon after the verdict, of one single fetch."""
+    image_host.pages["/a.jpg"] = lambda _: (200, picture((5, 120, 33)))
+    url = f"{image_host.url}/a.jpg"
+    body = {"caption": "nine purple trains under water at night", "image_url": url}
+    answer = machine.http.post("/v1/submissions", json=body).json()
+    verdict = machine.http.get(answer["status_url"], params={"wait_s": 60}).json()["verdict"]
+    assert verdict["outcome"] == "flag"
+    sql = "SELECT copy_blob FROM cases WHERE submission_id = CAST(:id AS uuid)"
+    eventually(lambda: machine.query(sql, id=answer["id"])[0][0] is not None)
+    assert image_host.requests["/a.jpg"] == 1
+
+
+# The image endpoint.
+
+
+def test_a_moderator_sees_our_copy(api: Api) -> None:
+    """As an image that browsers may keep, and that they take for nothing else."""
+    case = add_case(api.services, image=picture())
+    with signed_in(api, "mia") as mia:
+        answer = mia.get(f"/v1/review/cases/{case}/image")
+        again = mia.get(
+            f"/v1/review/cases/{case}/image", headers={"If-None-Match": answer.headers["etag"]}
+        )
+    assert answer.status_code == 200
+    assert answer.content == picture()
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert answer.headers["content-disposition"] == "inline"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"].startswith("private, max-age=")
+    assert "immutable" in answer.headers["cache-control"]
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == answer.headers["etag"]
+
+
+def test_a_case_without_a_copy_says_why(api: Api) -> None:
+    """Not yet, never, or no such case; none of which a browser keeps."""
+    sound, damaged = (
+        judged(api.services, ImageRef(blob=api.services.blobs.put(picture())), verdict=verdict)[0]
+        for verdict in (
+            FLAG,
+            Verdict(Outcome.UNSCORABLE, "c", "m", 0.35, reason=Reason.IMAGE_CORRUPT),
+        )
+    )
+    with signed_in(api, "mia") as mia:
+        answers = [
+            mia.get(f"/v1/review/cases/{case}/image")
+            for case in (
+                case_of(api.services, sound)["id"],
+                case_of(api.services, damaged)["id"],
+                UUID(int=7),
+            )
+        ]
+    told = [(answer.status_code, answer.json()["detail"]) for answer in answers]
+    assert [status for status, _ in told] == [404, 404, 404]
+    for (_, detail), words in zip(told, ("being made", "damaged", "no such case"), strict=True):
+        assert words in detail
+    assert all(answer.headers["cache-control"] == "no-store" for answer in answers)
+
+
+def test_nobody_sees_images_without_signing_in(api: Api) -> None:
+    """Nor with a platform's key."""
+    case = add_case(api.services)
+    assert api.http.get(f"/v1/review/cases/{case}/image").status_code == 401
+    assert httpx.get(f"{api.url}/v1/review/cases/{case}/image", trust_env=False).status_code == 401
+    with signed_in(api, "ann", Role.ADMIN) as ann:
+        assert ann.get(f"/v1/review/cases/{case}/image").status_code == 200
+
+
+# Submissions with the same image.
+
+
+def test_submissions_with_the_same_image_are_found(services: Services) -> None:
+    """By file, by URL or by equal copies, the newest first, without itself, up to a limit."""
+    url = ImageRef(url="https://example.com/a.jpg")
+    this, by_url, other = judged(services, url, url, ImageRef(url="https://example.com/b.jpg"))
+    by_copy = judged(services, ImageRef(blob="a" * 64))[0]
+    with services.database.begin() as connection:
+        for id_ in (this, by_copy):
+            copies.made(connection, case_of(services, id_)["id"], "c" * 64)
+        found = same_image(connection, this, limit=10)
+        assert same_image(connection, this, limit=1) == found[:1]
+        assert [same.submission_id for same in same_image(connection, by_copy, limit=9)] == [this]
+        assert same_image(connection, other, limit=9) == []
+    assert [same.submission_id for same in found] == [by_copy, by_url]
+    assert [same.outcome for same in found] == [Outcome.FLAG, Outcome.FLAG]
+    assert found[1].case_id == case_of(services, by_url)["id"]
+    assert found[1].caption == "a ball"
+
+
+@pytest.mark.parametrize("route", [Route.AUDIT, Route.GOLDEN])
+def test_the_same_image_tells_of_no_hidden_case(services: Services, route: Route) -> None:
+    """That a submission is audited, or has a known answer, is told nowhere."""
+    blob = services.blobs.put(picture())
+    passed = Verdict(Outcome.PASS, "c", "m", 0.35, cosine=0.3, score=0.9)
+    (hidden,) = judged(services, ImageRef(blob=blob), verdict=passed)
+    (this,) = judged(services, ImageRef(blob=blob))
+    with services.database.begin() as connection:
+        add_cases(connection, [NewCase(hidden, route, copy_blob=blob)])
+        (same,) = same_image(connection, this, limit=9)
+    assert (same.submission_id, same.case_id) == (hidden, None)
