@@ -127,10 +127,8 @@ def _why_not_many(
 
 
 def _check(connection: Connection, case: Standing, said: Said) -> None:
-    if said.answer is Answer.ESCALATE:
-        if case.level is Level.LEAD:
-            raise InputRefused("it is with the leads already: decide, or assign it", field="answer")
-        return
+    if said.answer is Answer.ESCALATE and case.level is Level.LEAD:
+        raise InputRefused("it is with the leads already: decide, or assign it", field="answer")
     listed = reasons_for(connection, case.policy)
     if said.reason is None:
         if said.answer in listed.required_for:
