@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, Select, func, select
 
-from moderation.store.cases import Level, Route, State
+from moderation.store.cases import Level, Route, State, is_blind
 from moderation.store.decisions import Answer
 from moderation.store.review_tables import appeals, cases
 from moderation.store.review_tables import standing_decisions as decisions
@@ -128,7 +128,7 @@ def _stored(row: RowMapping) -> StoredCase:
         state=State(row["state"]),
         level=Level(row["level"]),
         route=Route(row["route"]),
-        blind=row["blind"] or row["route"] in (Route.AUDIT, Route.GOLDEN),
+        blind=is_blind(Route(row["route"]), row["blind"]),
         resolution=Answer(row["resolution"]) if row["resolution"] else None,
         resolved_for=row["resolved_for"],
         has_copy=row["copy_blob"] is not None,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, Select, func, select, update
 
-from moderation.store.cases import Level, Route, State
+from moderation.store.cases import Level, Route, State, is_blind
 from moderation.store.decisions import Answer
 from moderation.store.review_tables import cases, claims, decisions
 from moderation.store.tables import submissions
@@ -157,7 +157,7 @@ def _standing(row: RowMapping) -> Standing:
         route=Route(row["route"]),
         state=State(row["state"]),
         level=Level(row["level"]),
-        blind=row["blind"],
+        blind=is_blind(Route(row["route"]), row["blind"]),
         answers_wanted=row["answers_wanted"],
         is_available=row["is_available"],
         assigned_to=row["assigned_to"],

@@ -60,6 +60,11 @@ class NewCase:
     copy_attempts: int = 0
 
 
+def is_blind(route: Route, blind: bool) -> bool:
+    """Whether a case is decided blind: audits and golden ones always are."""
+    return blind or route in (Route.AUDIT, Route.GOLDEN)
+
+
 def new_id(*, blind: bool) -> UUID:
     """The id of a new case: a UUIDv7, random for blind ones.
 
@@ -71,7 +76,7 @@ def new_id(*, blind: bool) -> UUID:
 
 def add_cases(connection: Connection, items: Sequence[NewCase]) -> list[UUID]:
     """Open cases; their ids, in order."""
-    ids = [new_id(blind=item.blind) for item in items]
+    ids = [new_id(blind=is_blind(item.route, item.blind)) for item in items]
     for id_, item in zip(ids, items, strict=True):
         connection.execute(
             insert(cases).values(
@@ -80,7 +85,7 @@ def add_cases(connection: Connection, items: Sequence[NewCase]) -> list[UUID]:
                 route=item.route.value,
                 inclusion_probability=item.inclusion_probability,
                 due_at=func.now() + item.due_in,
-                blind=item.blind,
+                blind=is_blind(item.route, item.blind),
                 answers_wanted=item.answers_wanted,
                 level=item.level.value,
                 assigned_to=item.assigned_to,
