@@ -35,7 +35,7 @@ class NoteOut(BaseModel):
 class SameImageOut(BaseModel):
     """Another submission with the same image; on blind cases without what became of it."""
 
-    submission_id: UUID
+    submission_id: UUID | None
     case_id: UUID | None
     caption: str
     outcome: str | None

@@ -25,6 +25,7 @@ from moderation.store.case_reading import StoredCase, earlier, read_cases
 from moderation.store.cases import Route, State
 from moderation.store.claims import Claim
 from moderation.store.reasons import reasons_for
+from moderation.store.same_image import same_image
 
 _SAME_IMAGE = 10
 
@@ -149,4 +150,14 @@ def _earlier(
 
 
 def _same_image(connection: Connection, case: StoredCase, seen: Sight) -> list[SameImageOut]:
-    return []
+    return [
+        SameImageOut(
+            # The others' decisions and ids would lead to what this one is not to tell.
+            submission_id=one.submission_id if seen.verdict else None,
+            case_id=one.case_id if seen.verdict else None,
+            caption=one.caption,
+            outcome=one.outcome.value if seen.verdict and one.outcome else None,
+            created_at=one.created_at,
+        )
+        for one in same_image(connection, case.submission_id, _SAME_IMAGE)
+    ]
