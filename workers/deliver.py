@@ -29,7 +29,7 @@ _TRIES_AT_ONCE_EACH = 16
 _LOOK_EVERY_S = 0.5
 _COUNT_EVERY_S = 15.0
 # A try ends within the time limit; so much later its scheduler is dead, or knows no database.
-_LEASE_MARGIN_S = 10.0
+_LEASE_MARGIN_S = 5.0
 _WAIT_AFTER_TROUBLE_S = 1.0
 _ENDS_WITHIN_S = 3.0
 _ACTOR = Actor("scheduler")
