@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from moderation.cli_audit import audit
 from moderation.cli_keys import keys_app, open_database
+from moderation.cli_users import users_app
 from moderation.cli_webhooks import webhooks_app
 from moderation.console import (
     people,
@@ -45,6 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys_app, name="keys")
+app.add_typer(users_app, name="users")
 app.add_typer(webhooks_app, name="webhooks")
 app.command()(audit)
 
@@ -173,15 +175,13 @@ def submit(
 
 @app.command()
 def status(submission_id: UUID, as_json: Json = False) -> None:
-    """Show one submission and its verdict."""
+    """Show one submission, its verdict, and what people decided."""
     from moderation.client import Client
 
     with Client(load_settings()) as client:
         found = client.status(str(submission_id))
-    # Nobody reviews yet: the keys are there so that tools can rely on them.
-    document = {**found, "case": None, "decisions": []}
     if as_json:
-        print_document(document)
+        print_document(found)
         return
     verdict = found["verdict"] or {}
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -190,6 +190,13 @@ def status(submission_id: UUID, as_json: Json = False) -> None:
     for name, value in verdict.items():
         if value not in (None, []):
             table.add_row(name, Text(", ".join(value) if isinstance(value, list) else str(value)))
+    if found["case"] is not None:
+        table.add_row("case", Text(f"{found['case']['state']} ({found['case']['route']})"))
+    for decision in found["decisions"]:
+        said = [decision["answer"], decision["reason"], decision["decided_at"]]
+        if decision["appeal"] is not None:
+            said.append(f"appeal {decision['appeal']['outcome']}")
+        table.add_row("decision", Text(printable(", ".join(part for part in said if part))))
     people.print(table)
 
 

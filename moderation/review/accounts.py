@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from moderation.errors import InputRefused
 from moderation.store import audit, sessions, users
 from moderation.store.audit import Actor
-from moderation.store.users import Role, User
+from moderation.store.users import Credentials, Role
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 NAME_RULE = "lower-case letters, digits and . _ @ + -, at most 64, beginning with a letter or digit"
@@ -54,7 +54,7 @@ def add(
 
 def set_role(connection: Connection, actor: Actor, name: str, role: Role) -> None:
     """Let somebody do more or less; who does the same afterwards stays signed in."""
-    user = existing(connection, name)
+    user = existing(connection, name).user
     if user.role is role:
         return
     users.set_role(connection, name, role)
@@ -71,7 +71,7 @@ def set_password(connection: Connection, actor: Actor, name: str, password_hash:
 
 def set_disabled(connection: Connection, actor: Actor, name: str, *, disabled: bool) -> None:
     """Keep somebody out at once, or let them in again."""
-    user = existing(connection, name)
+    user = existing(connection, name).user
     if (user.disabled_at is not None) is disabled:
         return
     users.set_disabled(connection, name, disabled=disabled)
@@ -79,26 +79,31 @@ def set_disabled(connection: Connection, actor: Actor, name: str, *, disabled: b
     _changed(connection, actor, name, disabled=disabled, ended=ended)
 
 
-def check_not_locked_out(connection: Connection, name: str, *, asks: str) -> None:
-    """Raise `WouldLockOut` before an admin loses rights who asks for it, or who is the last.
+def check_is_admin(connection: Connection, name: str) -> None:
+    """Raise `WouldLockOut` if somebody is no admin any more; no admin changes until the end.
 
-    Two admins who take each other's rights at the same time wait here for one another.
+    Who takes an admin's rights is an admin and stays one, so one is always left: two who take
+    each other's at the same time wait here, and the second is none any more.
     """
-    admins = users.lock_admins(connection)
-    if asks not in admins:
-        raise WouldLockOut("You are no admin any more; reload the page.")
+    if name not in users.lock_admins(connection):
+        raise WouldLockOut("You are no admin any more. Another admin can tell you why.")
+
+
+def check_not_own(name: str, *, asks: str) -> None:
+    """Raise `WouldLockOut` if it is the account of the one who asks."""
     if name == asks:
-        raise WouldLockOut("You cannot take your own rights; ask another admin to.")
-    if admins == [name]:
-        raise WouldLockOut(f"{name} is the last admin; make another one first.")
+        raise WouldLockOut(
+            "Your own rights are for another admin to take; your password is changed in your "
+            "settings."
+        )
 
 
-def existing(connection: Connection, name: str) -> User:
+def existing(connection: Connection, name: str) -> Credentials:
     """The person of that name, kept as they are until the transaction ends."""
     found = users.credentials(connection, name, lock=True) if is_name(name) else None
     if found is None:
         raise NoSuchAccount("There is no account of that name; see the list.", field="name")
-    return found.user
+    return found
 
 
 def _changed(connection: Connection, actor: Actor, name: str, **details: object) -> None:

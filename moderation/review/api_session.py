@@ -1,6 +1,7 @@
 """`/v1/review/session`, and what else is one's own: preferences, password, other sessions."""
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
@@ -17,7 +18,16 @@ from moderation.store.sessions import Kind, Session
 from moderation.store.users import Role
 from moderation.wiring import Services
 
-router = APIRouter(prefix="/v1/review", tags=["desk: accounts"])
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"description": "nobody is signed in, or name or password is wrong"},
+    403: {"description": "a form of another site or of an old session, or a wrong old password"},
+    404: {"description": "no session of yours has this id"},
+    422: {"description": "the new password will not do"},
+    429: {"description": "too many failed log-ins; `Retry-After` says when to try again"},
+    503: {"description": "failures cannot be counted, so nobody signs in"},
+}
+
+router = APIRouter(prefix="/v1/review", tags=["desk: accounts"], responses=_REFUSALS)
 
 
 class LogInIn(BaseModel):

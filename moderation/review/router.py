@@ -8,6 +8,7 @@ from moderation.review import (
     api_case_list,
     api_cases,
     api_claims,
+    api_dashboard,
     api_decisions,
     api_golden,
     api_images,
@@ -16,6 +17,7 @@ from moderation.review import (
     api_users,
     api_webhooks,
     audit_view,
+    dashboard,
     golden_view,
     grid,
     login,
@@ -48,3 +50,5 @@ router.include_router(policies_view.router)
 router.include_router(api_users.router)
 router.include_router(settings_view.router)
 router.include_router(people_view.router)
+router.include_router(api_dashboard.router)
+router.include_router(dashboard.router)

@@ -36,6 +36,7 @@ class SignIn:
     def __init__(self, services: Services) -> None:
         self._services = services
         self.limit = LoginLimit(services.queue.redis, attempts=services.settings.login_attempts)
+        self._lasts = timedelta(seconds=services.settings.session_s)
         # Threads of its own: those who wait here keep no thread from the rest of the API.
         self._threads = CapacityLimiter(_HASHES_AT_ONCE)
 
@@ -71,7 +72,7 @@ class SignIn:
             if fresh_hash is not None:
                 users.set_password_hash(connection, name, fresh_hash)
             opened = open_session(
-                connection, name, kind, self._services.settings.session_s, address, by="password"
+                connection, name, kind, self._lasts, Actor(name, address), by="password"
             )
         self.limit.succeeded(name)
         return opened
@@ -88,9 +89,8 @@ class SignIn:
             opened = None
             if session.kind is Kind.BROWSER:
                 opened = open_session(
-                    connection, name, Kind.BROWSER, self._services.settings.session_s, address,
-                    by="password",
-                )  # fmt: skip
+                    connection, name, Kind.BROWSER, self._lasts, Actor(name, address), by="password"
+                )
         self.limit.succeeded(name)
         return opened
 
@@ -112,20 +112,12 @@ class SignIn:
 
 
 def open_session(
-    connection: Connection,
-    name: str,
-    kind: Kind,
-    lasts_s: float,
-    address: str | None,
-    *,
-    by: str,
+    connection: Connection, name: str, kind: Kind, lasts: timedelta, actor: Actor, *, by: str
 ) -> Opened:
     """Open a session for somebody who has proven who they are, and write that down."""
-    opened = sessions.open_session(connection, name, kind=kind, lasts=timedelta(seconds=lasts_s))
-    audit.record(
-        connection, Actor(name, address), "session.opened", f"session:{opened.session_id}",
-        kind=kind, by=by,
-    )  # fmt: skip
+    opened = sessions.open_session(connection, name, kind=kind, lasts=lasts)
+    subject = f"session:{opened.session_id}"
+    audit.record(connection, actor, "session.opened", subject, user=name, kind=kind, by=by)
     return opened
 
 
