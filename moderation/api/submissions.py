@@ -4,6 +4,7 @@ import asyncio
 import base64
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
@@ -20,8 +21,9 @@ from moderation.api.room import RETRY_AFTER_S, RoomDep
 from moderation.errors import InputRefused, TemporaryFault
 from moderation.intake import BatchIn, SubmissionIn, context_of
 from moderation.queue import MAX_ITEMS
-from moderation.store import submissions
-from moderation.store.submissions import Accepted, Status
+from moderation.store import outcome, submissions
+from moderation.store.outcome import Review
+from moderation.store.submissions import Accepted
 from moderation.wiring import Services
 
 router = APIRouter(prefix="/v1/submissions", tags=["submissions"])
@@ -102,9 +104,8 @@ async def read_many(
     platform: PlatformDep,
     id: Annotated[list[UUID], Query(min_length=1, max_length=MAX_ITEMS)],  # noqa: A002 - the query's name
 ) -> StatusesOut:
-    """Status and verdicts of up to 256 submissions."""
-    found = await run_in_threadpool(_find, services, id, platform)
-    return StatusesOut(submissions=[StatusOut.of(status) for status in found])
+    """Status and verdicts of up to 256 submissions, and what people decided."""
+    return StatusesOut(submissions=await run_in_threadpool(_find, services, id, platform))
 
 
 @router.get(
@@ -117,7 +118,10 @@ async def read_one(
     platform: PlatformDep,
     wait_s: Annotated[float, Query(ge=0, le=MAX_WAIT_S)] = 0.0,
 ) -> StatusOut:
-    """Status and verdict of one submission; waits up to `wait_s` seconds for the verdict."""
+    """Status and verdict of one submission, and what people decided.
+
+    Waits up to `wait_s` seconds for the verdict.
+    """
     deadline = time.monotonic() + wait_s
     while True:
         found = await run_in_threadpool(_find, services, [submission_id], platform)
@@ -125,13 +129,18 @@ async def read_one(
             raise HTTPException(404, "no such submission of yours")
         left_s = deadline - time.monotonic()
         if found[0].verdict is not None or left_s <= 0:
-            return StatusOut.of(found[0])
+            return found[0]
         await asyncio.sleep(min(_POLL_S, left_s))
 
 
-def _find(services: Services, ids: Sequence[UUID], platform: str) -> list[Status]:
+def _find(services: Services, ids: Sequence[UUID], platform: str) -> list[StatusOut]:
+    undo = timedelta(seconds=services.settings.review_undo_s)
     with services.database.connect() as connection:
-        return submissions.find(connection, ids, platform=platform)
+        found = submissions.find(connection, ids, platform=platform)
+        # Nobody looks at what has no verdict, which is what is asked for most often.
+        judged = [status.submission.id for status in found if status.verdict is not None]
+        reviewed = outcome.reviews(connection, judged, undo=undo) if judged else {}
+    return [StatusOut.of(status, reviewed.get(status.submission.id, Review())) for status in found]
 
 
 async def _accept(

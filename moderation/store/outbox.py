@@ -14,6 +14,8 @@ from uuid import UUID
 from sqlalchemy import Connection, RowMapping, text
 from uuid_utils.compat import uuid7
 
+from moderation.store.outcome import CASES_TOLD, told_decision
+
 VERDICT_CREATED = "verdict.created"
 DECISION_CREATED = "decision.created"
 
@@ -32,25 +34,12 @@ _OF_A_VERDICT = (
     "model", "notes",
 )  # fmt: skip
 
-# Of a golden case nobody is told: its answer was known before.
 _DECISIONS = text(
-    """
-    SELECT submissions.id, submissions.platform, submissions.external_id, submissions.policy,
-           cases.id AS case_id, cases.resolution AS answer, cases.resolved_at, last.reason,
-           appeals.id AS appeal_id, verdicts.outcome
-    FROM cases
-    JOIN submissions ON submissions.id = cases.submission_id
-    LEFT JOIN verdicts ON verdicts.submission_id = cases.submission_id
-    LEFT JOIN appeals ON appeals.case_id = cases.id
-    LEFT JOIN LATERAL (
-        SELECT reason FROM standing_decisions
-        WHERE case_id = cases.id AND answer = cases.resolution
-        ORDER BY created_at DESC, id DESC LIMIT 1
-    ) AS last ON true
-    WHERE cases.id = ANY(:case_ids) AND cases.state = 'resolved' AND cases.route <> 'golden'
+    f"""
+    {CASES_TOLD} AND cases.id = ANY(:case_ids) AND cases.state = 'resolved'
         AND submissions.platform IN (SELECT platform FROM webhook_endpoints
                                      WHERE disabled_at IS NULL)
-    """
+    """  # noqa: S608 - our own text
 )
 
 _EVENTS = text(
@@ -142,17 +131,13 @@ def _verdict_event(row: RowMapping) -> _Event:
 
 
 def _decision_event(row: RowMapping) -> _Event:
-    answer, appeal = row["answer"], None
-    if row["appeal_id"] is not None:
-        # As the appeal itself says it: only a match changes what stood against the post.
-        outcome = "overturned" if answer == "match" else "upheld"
-        appeal = {"id": str(row["appeal_id"]), "outcome": outcome}
+    said = told_decision(row)
     decision = {
-        "answer": answer,
-        "reason": row["reason"],
-        "decided_at": _time(row["resolved_at"]),
-        "overturns_verdict": (row["outcome"], answer) in (("flag", "match"), ("pass", "mismatch")),
-        "appeal": appeal,
+        "answer": said.answer.value,
+        "reason": said.reason,
+        "decided_at": _time(said.decided_at),
+        "overturns_verdict": said.overturns_verdict,
+        "appeal": said.appeal and {"id": str(said.appeal.id), "outcome": said.appeal.outcome},
     }
     return _event(row, DECISION_CREATED, row["resolved_at"], {"decision": decision}, row["case_id"])
 
