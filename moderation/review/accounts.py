@@ -9,6 +9,7 @@ import re
 from sqlalchemy import Connection
 
 from moderation.errors import InputRefused
+from moderation.review import passing_on
 from moderation.store import audit, sessions, users
 from moderation.store.audit import Actor
 from moderation.store.users import Credentials, Role
@@ -58,6 +59,8 @@ def set_role(connection: Connection, actor: Actor, name: str, role: Role) -> Non
     if user.role is role:
         return
     users.set_role(connection, name, role)
+    if not role.may(user.role):
+        passing_on.give_up(connection, actor, name)
     ended = sessions.end_all(connection, name)
     _changed(connection, actor, name, role=role, before=user.role, ended=ended)
 
@@ -75,6 +78,8 @@ def set_disabled(connection: Connection, actor: Actor, name: str, *, disabled: b
     if (user.disabled_at is not None) is disabled:
         return
     users.set_disabled(connection, name, disabled=disabled)
+    if disabled:
+        passing_on.give_up(connection, actor, name)
     ended = sessions.end_all(connection, name)
     _changed(connection, actor, name, disabled=disabled, ended=ended)
 

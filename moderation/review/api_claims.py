@@ -1,23 +1,19 @@
 """`/v1/review/claims`: take the next case, keep it, give it back."""
 
-from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from pydantic import Field
 
-from moderation.review.desk_api import REFUSALS, Body, DeskDep, Note, ReviewerDep, refusals
+from moderation.review.desk_api import REFUSALS, Body, DeskDep, Name, Note, ReviewerDep, refusals
 from moderation.review.documents import CaseOut, HeartbeatOut
 
 router = APIRouter(prefix="/v1/review/claims", tags=["review"], responses=REFUSALS)
-
-_Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class ClaimIn(Body):
     """Which case: the next one of all policies or of one, or a certain one."""
 
-    policy: _Name | None = None
+    policy: Name | None = None
     case_id: UUID | None = None
 
 
@@ -30,7 +26,7 @@ class HoldIn(Body):
 class AssignIn(Body):
     """To whom, and what they should know."""
 
-    to: _Name
+    to: Name
     note: Note = None
 
 

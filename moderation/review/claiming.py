@@ -1,4 +1,4 @@
-"""Taking cases and giving them back. Each function runs in the caller's transaction."""
+"""Taking cases, keeping them, giving them back. Each runs in the caller's transaction."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,14 +7,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from moderation.errors import InputRefused
 from moderation.review.refusals import DeskRefused, NoSuchThing, Problem
-from moderation.review.rules import SKIPS_TO_LEAD
 from moderation.settings import Settings
-from moderation.store import audit, case_notes, case_states, claims, golden, users
+from moderation.store import audit, case_states, claims, golden
 from moderation.store.audit import Actor
 from moderation.store.case_states import Standing
-from moderation.store.cases import Level, Route, State
+from moderation.store.cases import Level, State
 from moderation.store.claims import Claim, Ending
 from moderation.store.users import Role, User
 
@@ -171,70 +169,7 @@ def release(connection: Connection, reviewer: Reviewer, token: UUID) -> None:
     """Give a case back; whoever comes next may get it, the same person too."""
     case, claim = living(connection, reviewer, token)
     claims.end(connection, [claim.id], Ending.RELEASED)
-    _tell(connection, reviewer, "case.released", case)
-
-
-def skip(connection: Connection, reviewer: Reviewer, token: UUID) -> None:
-    """Pass a case over; it does not come back to this person, and a lead gets what three pass."""
-    case, claim = living(connection, reviewer, token)
-    claims.end(connection, [claim.id], Ending.SKIPPED)
-    _tell(connection, reviewer, "case.skipped", case)
-    if case.route is Route.GOLDEN:
-        # It was drawn for this person; the next one has a draw of their own.
-        case_states.close(connection, case.id)
-        return
-    skipped = claims.skippers(connection, case.id)
-    if skipped >= SKIPS_TO_LEAD and case.level is Level.MODERATOR:
-        case_states.reopen(connection, [case.id], level=Level.LEAD)
-        _tell(connection, reviewer, "case.escalated", case, why="skipped", people=skipped)
-    else:
-        case_states.reopen(connection, [case.id], level=case.level)
-
-
-def hold(connection: Connection, reviewer: Reviewer, token: UUID, note: str | None) -> None:
-    """Lay a case aside, for oneself to go on with later."""
-    case, claim = living(connection, reviewer, token)
-    _add_note(connection, reviewer, case, note)
-    claims.end(connection, [claim.id], Ending.HELD)
-    case_states.hold(connection, case.id, reviewer.user.name)
-    _tell(connection, reviewer, "case.held", case)
-
-
-def assign(
-    connection: Connection, reviewer: Reviewer, token: UUID, to: str, note: str | None
-) -> None:
-    """Give a case to somebody: leads to anybody, others to a lead or to themselves."""
-    case, claim = living(connection, reviewer, token)
-    person = users.find(connection, to)
-    if person is None or person.disabled_at is not None:
-        raise InputRefused("there is nobody of that name", field="to")
-    is_lead = person.role.may(Role.LEAD)
-    if not (reviewer.is_lead or is_lead or to == reviewer.user.name):
-        raise InputRefused(
-            "assign it to a lead or to yourself; leads assign to anybody", field="to"
-        )
-    if case.level is Level.LEAD and not is_lead:
-        raise InputRefused("this case needs a lead", field="to")
-    if claims.barred(connection, person, [case.id]):
-        raise InputRefused(f"{to} has decided or skipped this before; choose another", field="to")
-    _add_note(connection, reviewer, case, note)
-    claims.end(connection, [claim.id], Ending.ASSIGNED)
-    case_states.assign(connection, case.id, to)
-    _tell(connection, reviewer, "case.assigned", case, to=to)
-
-
-def add_note(connection: Connection, reviewer: Reviewer, case_id: UUID, text: str) -> None:
-    """Write beside a case."""
-    case = case_states.read(connection, case_id)
-    if case is None:
-        raise NoSuchThing("there is no such case")
-    _add_note(connection, reviewer, case, text)
-
-
-def _add_note(connection: Connection, reviewer: Reviewer, case: Standing, text: str | None) -> None:
-    if text:
-        case_notes.add_note(connection, case.id, reviewer.user.name, text)
-        _tell(connection, reviewer, "case.note_added", case)
+    tell(connection, reviewer, "case.released", case)
 
 
 def claim_all(
@@ -272,7 +207,8 @@ def _lease(settings: Settings) -> timedelta:
     return timedelta(seconds=settings.review_lease_s)
 
 
-def _tell(
+def tell(
     connection: Connection, reviewer: Reviewer, action: str, case: Standing, **details: object
 ) -> None:
+    """Write into the audit log what somebody does with a case."""
     audit.record(connection, reviewer.actor, action, f"case:{case.id}", **details)

@@ -170,8 +170,8 @@ def _store(
         {
             f"case:{case.id}": {
                 "decision": str(id_),
-                "answer": said.answer.value,
-                "reason": said.reason,
+                # Leads read the log, and decide blind cases too.
+                **({} if case.blind else {"answer": said.answer.value, "reason": said.reason}),
                 **({"batch": str(batch_id)} if batch_id else {}),
             }
             for id_, (case, _) in zip(ids, claimed, strict=True)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from moderation.review import claiming, deciding, showing, undoing
+from moderation.review import claiming, deciding, passing_on, showing, undoing
 from moderation.review.claiming import Reviewer
 from moderation.review.deciding import Made, Said, Together
 from moderation.review.documents import CaseOut
@@ -54,17 +54,17 @@ class Desk:
     def skip(self, reviewer: Reviewer, claim: UUID) -> None:
         """Pass a case over, for good."""
         with self._database.begin() as connection:
-            claiming.skip(connection, reviewer, claim)
+            passing_on.skip(connection, reviewer, claim)
 
     def hold(self, reviewer: Reviewer, claim: UUID, note: str | None = None) -> None:
         """Lay a case aside for later."""
         with self._database.begin() as connection:
-            claiming.hold(connection, reviewer, claim, note)
+            passing_on.hold(connection, reviewer, claim, note)
 
     def assign(self, reviewer: Reviewer, claim: UUID, to: str, note: str | None = None) -> None:
         """Give a case to somebody."""
         with self._database.begin() as connection:
-            claiming.assign(connection, reviewer, claim, to, note)
+            passing_on.assign(connection, reviewer, claim, to, note)
 
     def decide(self, reviewer: Reviewer, claim: UUID, said: Said) -> Made:
         """Decide a claimed case."""
@@ -90,7 +90,7 @@ class Desk:
     def note(self, reviewer: Reviewer, case_id: UUID, text: str) -> CaseOut:
         """Write beside a case."""
         with self._database.begin() as connection:
-            claiming.add_note(connection, reviewer, case_id, text)
+            passing_on.add_note(connection, reviewer, case_id, text)
             return self._shown(connection, reviewer, case_id)
 
     def mine(self, reviewer: Reviewer) -> list[CaseOut]:

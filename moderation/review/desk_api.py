@@ -36,6 +36,7 @@ def _printable(text: str) -> str:
 
 
 Text = Annotated[str, Field(max_length=MAX_NOTE_CHARS), AfterValidator(_printable)]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 Note = Annotated[Text | None, AfterValidator(lambda text: text or None)]
 
 

@@ -78,7 +78,6 @@ def _undo(
         "case.decision_undone",
         f"case:{case.id}",
         decision=str(decision.id),
-        answer=decision.answer.value,
     )
 
 

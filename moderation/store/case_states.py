@@ -109,6 +109,24 @@ def assign(connection: Connection, case_id: UUID, user_name: str) -> None:
     _change(connection, [case_id], state=State.OPEN.value, assigned_to=user_name)
 
 
+def give_up(connection: Connection, user_name: str) -> list[UUID]:
+    """Let others have what somebody holds and what is assigned to them; the cases.
+
+    A golden case was drawn for them alone, and is closed.
+    """
+    kept = _locked(
+        connection,
+        _QUERY.where(
+            cases.c.assigned_to == user_name, cases.c.state != State.RESOLVED.value
+        ).order_by(cases.c.id),
+    )
+    golden = [case.id for case in kept if case.route is Route.GOLDEN]
+    others = [case.id for case in kept if case.route is not Route.GOLDEN]
+    _change(connection, golden, state=State.RESOLVED.value, resolved_at=func.now())
+    _change(connection, others, state=State.OPEN.value, assigned_to=None)
+    return others
+
+
 def kept_for(connection: Connection, user_name: str) -> list[UUID]:
     """The cases that somebody holds or that others assigned to them, the earliest due first.
 

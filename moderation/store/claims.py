@@ -78,6 +78,7 @@ _ASSIGNED = text(
     f"""
     SELECT id FROM cases
     WHERE assigned_to = :user_name AND state <> 'resolved' AND {MAY_TAKE}
+        AND (level = 'moderator' OR :is_lead)
     ORDER BY due_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
     """  # noqa: S608
 )

@@ -6,16 +6,18 @@ from uuid import UUID, uuid4
 import pytest
 
 from moderation.errors import InputRefused
+from moderation.review import accounts
 from moderation.review.claiming import Reviewer
 from moderation.review.deciding import Said
 from moderation.review.desk import Desk
 from moderation.review.documents import CaseOut
 from moderation.review.refusals import DeskRefused, NoSuchThing, Problem
+from moderation.store.audit import Actor
 from moderation.store.cases import Level, Route
 from moderation.store.decisions import Answer
 from moderation.store.users import Role
 from moderation.wiring import Services
-from tests.integration.desk import add_case, desk_with, reviewer, rows_of, state_of
+from tests.integration.desk import a_picture, add_case, desk_with, reviewer, rows_of, state_of
 
 MISMATCH = Said(Answer.MISMATCH)
 
@@ -248,8 +250,8 @@ def test_golden_cases_take_the_place_of_others(
 ) -> None:
     """Each comes once to a person, never out of an empty queue, and looks like an audit."""
     desk = desk_with(services, review_golden_share=0.5)
-    for _ in range(3):
-        known = add_case(services, route=Route.AUDIT, blind=True)
+    for colour in ("red", "blue", "green"):
+        known = add_case(services, route=Route.AUDIT, image=a_picture(colour))
         with services.database.begin() as connection:
             connection.exec_driver_sql(
                 "INSERT INTO golden_answers (submission_id, answer, why, added_by) "
@@ -262,7 +264,7 @@ def test_golden_cases_take_the_place_of_others(
                 (known,),
             )
     assert all(desk.next_case(people["mia"]) is None for _ in range(20))
-    add_case(services, route=Route.AUDIT, blind=True, caption="an audit")
+    add_case(services, route=Route.AUDIT, image=a_picture("white"), caption="an audit")
     seen = []
     while (case := desk.next_case(people["mia"])) is not None:
         seen.append(case)
@@ -310,3 +312,22 @@ def test_every_step_is_in_the_audit_log(services: Services, people: dict[str, Re
     assert {row[2] for row in rows} == {f"case:{id_}"}
     assert [row[1] for row in rows[-2:]] == ["lea", "lea"]
     assert not any("secret" in str(row[3]) for row in rows)
+
+
+def test_what_somebody_keeps_is_given_back_with_their_account(
+    services: Services, people: dict[str, Reviewer]
+) -> None:
+    """Held and assigned cases go to others when their person is disabled, or no lead any more."""
+    desk = desk_with(services)
+    held, assigned, leads = add_case(services), add_case(services), add_case(services)
+    golden = add_case(services, route=Route.GOLDEN, assigned_to="mia")
+    desk.hold(people["mia"], token_of(desk.take(people["mia"], held)))
+    desk.assign(people["mia"], token_of(desk.take(people["mia"], assigned)), "mia")
+    desk.hold(people["lea"], token_of(desk.take(people["lea"], leads)))
+    with services.database.begin() as connection:
+        accounts.set_disabled(connection, Actor("root"), "mia", disabled=True)
+        accounts.set_role(connection, Actor("root"), "lea", Role.MODERATOR)
+    assert state_of(services, golden)["state"] == "resolved"
+    again = [desk.next_case(people["bob"]) for _ in range(3)]
+    assert {case.id for case in again if case} == {held, assigned, leads}
+    assert desk.next_case(people["bob"]) is None
