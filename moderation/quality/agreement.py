@@ -177,8 +177,12 @@ def _kappa(table: Sequence[int]) -> Figure:
         return Figure(n)
     # Each cell of the table as one case of its weight.
     point = float(cohen_kappa_score([1, 1, 0, 0], [1, 0, 1, 0], sample_weight=list(table)))
-    # The seed is fixed so that the same answers always show the same figure.
-    draws = np.random.default_rng(0).dirichlet(np.array(table) + 0.5, _DRAWS)
+    # The seed is fixed and the order of the two as well, which kappa does not depend on, so that
+    # the same answers always show the same figure.
+    both, *one, neither = table
+    draws = np.random.default_rng(0).dirichlet(
+        np.array([both, *sorted(one), neither]) + 0.5, _DRAWS
+    )
     lower, upper = np.quantile(kappas(draws), (0.025, 0.975))
     return Figure(n, Interval(point, min(float(lower), point), max(float(upper), point)))
 
