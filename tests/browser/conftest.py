@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -62,16 +63,23 @@ class Seat:
         return page
 
 
-@pytest.fixture
-def seat(browser: Browser, api: Api) -> Iterator[Callable[..., Seat]]:
-    """Seat people at the desk of a running API; afterwards no page may have made noise."""
-    seats: list[Seat] = []
+@contextmanager
+def seats(browser: Browser, api: Api) -> Iterator[Callable[..., Seat]]:
+    """Seat people at a desk; afterwards no page may have made noise."""
+    taken: list[Seat] = []
 
-    def seated(name: str, role: Role = Role.MODERATOR, **options: Any) -> Seat:
-        seats.append(Seat(browser, api, name, role, **options))
-        return seats[-1]
+    def seat(name: str, role: Role = Role.MODERATOR, **options: Any) -> Seat:
+        taken.append(Seat(browser, api, name, role, **options))
+        return taken[-1]
 
-    yield seated
-    for each in seats:
+    yield seat
+    for each in taken:
         each.context.close()
         assert each.noise == []
+
+
+@pytest.fixture
+def seat(browser: Browser, api: Api) -> Iterator[Callable[..., Seat]]:
+    """Seat people at the desk of the running API."""
+    with seats(browser, api) as seat:
+        yield seat

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
+from tests.browser.contrast import FAINT
 from tests.unit.thresholds.report.labels import make_artifact, make_labels
 from thresholds.labels import Labels
 from thresholds.report.measure import measure
@@ -28,34 +29,6 @@ CAPTIONS = (
     "犬が海辺を走っている 🐕‍🦺",
 )
 LONG_KIND = "a_kind_with_a_name_that_goes_on_and_on_" * 3 + "withoutanyspace" * 4
-
-# Text with less contrast than WCAG's 4.5 : 1 to what lies behind it; 3 : 1 for large text.
-_FAINT = """() => {
-  const channels = colour => {
-    const found = colour.match(/[\\d.]+/g).map(Number);
-    return found.length > 3 ? found : [...found, 1];
-  };
-  const light = ([r, g, b]) => [r, g, b].map(value => value / 255)
-    .map(value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, value, at) => sum + value * [0.2126, 0.7152, 0.0722][at], 0);
-  const behind = element => {
-    for (let at = element; at; at = at.parentElement) {
-      const colour = channels(getComputedStyle(at).backgroundColor);
-      if (colour[3] === 1) return colour;
-    }
-    return [255, 255, 255, 1];
-  };
-  const texts = [...document.querySelectorAll('body *')].filter(element =>
-    [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim()));
-  return texts.map(element => {
-    const style = getComputedStyle(element);
-    const is_svg = element.namespaceURI.endsWith('svg');
-    const pair = [light(channels(is_svg ? style.fill : style.color)), light(behind(element))];
-    const contrast = (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
-    const is_large = parseFloat(style.fontSize) >= 24;
-    return [contrast >= (is_large ? 3 : 4.5), element.textContent.trim(), contrast];
-  }).filter(([is_fine]) => !is_fine);
-}"""
 
 # Words of pictures that lie over each other or stick out.
 _CLASHES = """() => [...document.querySelectorAll('figure svg')].flatMap(svg => {
@@ -143,7 +116,7 @@ def test_the_report_is_readable(
     page = open_page(report, color_scheme=scheme, viewport={"width": width_px, "height": 900})
     page.screenshot(path=tmp_path / f"{scheme}-{width_px}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") == width_px
-    assert page.evaluate(_FAINT) == []
+    assert page.evaluate(FAINT) == []
     assert page.evaluate(_CLASHES) == []
 
 
@@ -198,7 +171,7 @@ def test_print_is_dark_on_white_and_cuts_no_picture(
     assert printed.startswith(b"%PDF")
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert page.evaluate(_FAINT) == []
+    assert page.evaluate(FAINT) == []
     insides = page.evaluate(
         "[...document.querySelectorAll('figure')].map(each => getComputedStyle(each).breakInside)"
     )

@@ -495,5 +495,6 @@ if (given !== null) {
     take();
   }
 } else {
+  showOnly("loading");
   fill();
 }
