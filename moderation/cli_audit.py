@@ -32,16 +32,18 @@ def audit(
 
     People see the newest 40 lines; --json and --lines print all, the oldest first.
     """
-    from moderation.store import audit as log
+    from moderation.store import audit as audit_log
 
     if as_json and lines:
         raise typer.BadParameter("--json prints one document, --lines one a line: take one")
-    wanted = log.Wanted(since=None if since is None else read_moment(since, now=datetime.now(UTC)))
+    wanted = audit_log.Wanted(
+        since=None if since is None else read_moment(since, now=datetime.now(UTC))
+    )
     with open_database().connect() as connection:
         if as_json or lines:
-            _print_all(log.all_lines(connection, wanted), as_lines=lines)
+            _print_all(audit_log.all_lines(connection, wanted), as_lines=lines)
             return
-        newest = log.lines(connection, wanted, at_most=_SHOWN + 1)
+        newest = audit_log.lines(connection, wanted, at_most=_SHOWN + 1)
     table = Table("when (UTC)", "who", "what", "to what", box=None, pad_edge=False)
     for line in reversed(newest[:_SHOWN]):
         told = (line.actor, line.action, line.subject or "")

@@ -210,12 +210,17 @@ class WebhookMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.tries = Counter(
             "captionguard_webhook_tries",
-            "Tries to deliver a webhook: delivered, put off, or given up after the last.",
+            "Tries to deliver a webhook, delivered or failed.",
             ["outcome"],
             registry=registry,
         )
-        for outcome in ("delivered", "put_off", "given_up"):
+        for outcome in ("delivered", "failed"):
             self.tries.labels(outcome)
+        self.given_up = Counter(
+            "captionguard_webhook_given_up",
+            "Webhooks that failed for good: in their last try, or as their endpoint was disabled.",
+            registry=registry,
+        )
         self.try_duration = Histogram(
             "captionguard_webhook_try_duration_seconds",
             "Time that a platform takes for a webhook, or that it was given.",

@@ -159,21 +159,22 @@ class Deliverer:
             self._tell(delivery, answer, tried)
 
     def _tell(self, delivery: Taken, answer: Answer, tried: Tried) -> None:
-        if tried.is_delivered:
-            outcome = "delivered"
-        else:
-            outcome = "given_up" if tried.wait is None else "put_off"
-            log.warning(
-                f"webhook_{outcome}",
-                delivery=str(delivery.id),
-                endpoint=str(delivery.endpoint_id),
-                attempt=delivery.attempt,
-                status=answer.status,
-                problem=answer.problem,
-                wait_s=None if tried.wait is None else round(tried.wait.total_seconds(), 1),
-            )
-        self._metrics.tries.labels(outcome).inc()
+        self._metrics.tries.labels("delivered" if tried.is_delivered else "failed").inc()
         self._metrics.try_duration.observe(answer.took_s)
+        if tried.is_delivered:
+            return
+        told = {
+            "delivery": str(delivery.id),
+            "endpoint": str(delivery.endpoint_id),
+            "attempt": delivery.attempt,
+            "status": answer.status,
+            "problem": answer.problem,
+        }
+        if tried.wait is None:
+            self._metrics.given_up.inc()
+            log.warning("webhook_given_up", **told)
+        else:
+            log.warning("webhook_put_off", **told, wait_s=round(tried.wait.total_seconds(), 1))
 
     def _count(self) -> None:
         now_s = time.monotonic()
@@ -183,6 +184,7 @@ class Deliverer:
             ended = deliveries.end_disabled(connection)
             waiting = deliveries.waiting(connection)
         if ended:
+            self._metrics.given_up.inc(ended)
             log.warning("webhooks_ended", deliveries=ended)
         self._metrics.pending.set(waiting.pending)
         self._metrics.oldest_age.set(waiting.oldest_s)

@@ -130,15 +130,22 @@ _SETTLE = text(
     """
 )
 
-_END_DISABLED = text(
+_FAIL_DISABLED = text(
     """
     UPDATE webhook_deliveries AS deliveries
-    SET state = CASE WHEN disabled_why = 'removed' THEN 'cancelled' ELSE 'failed' END,
-        ended_at = now(), last_problem = 'the endpoint is ' ||
-            CASE WHEN disabled_why = 'removed' THEN disabled_why ELSE 'disabled' END
+    SET state = 'failed', ended_at = now(), last_problem = 'the endpoint is disabled'
     FROM webhook_endpoints AS endpoints
-    WHERE endpoints.id = deliveries.endpoint_id AND disabled_at IS NOT NULL
-        AND (state = 'pending' OR state = 'failed' AND disabled_why = 'removed')
+    WHERE endpoints.id = deliveries.endpoint_id AND state = 'pending'
+        AND disabled_at IS NOT NULL AND disabled_why <> 'removed'
+    """
+)
+_CANCEL_REMOVED = text(
+    """
+    UPDATE webhook_deliveries AS deliveries
+    SET state = 'cancelled', ended_at = now(), last_problem = 'the endpoint is removed'
+    FROM webhook_endpoints AS endpoints
+    WHERE endpoints.id = deliveries.endpoint_id AND state IN ('pending', 'failed')
+        AND disabled_why = 'removed'
     """
 )
 
@@ -210,8 +217,12 @@ def settle(connection: Connection, tries: Sequence[Tried]) -> None:
 
 
 def end_disabled(connection: Connection) -> int:
-    """End what waits for endpoints that are disabled or removed; how many that were."""
-    return connection.execute(_END_DISABLED).rowcount
+    """Fail what waits for disabled endpoints, and cancel what is left of removed ones.
+
+    How many failed by that.
+    """
+    connection.execute(_CANCEL_REMOVED)
+    return connection.execute(_FAIL_DISABLED).rowcount
 
 
 def waiting(connection: Connection) -> Waiting:
