@@ -21,6 +21,7 @@ from moderation.wiring import Services
 from tests.browser.conftest import Seat
 from tests.browser.contrast import FAINT
 from tests.conftest import Api
+from tests.integration.answers import answer_as
 from tests.integration.desk import add_case, add_user, state_of
 
 Seated = Callable[..., Seat]
@@ -137,6 +138,19 @@ def test_a_lead_adds_and_retires_golden_submissions(api: Api, seat: Seated) -> N
     expect(row).to_contain_text("retired")
     ann = seat("ann").open("/review/golden")
     assert "The ball is blue" not in ann.content()
+
+
+def test_a_decided_case_leads_to_the_form(api: Api, seat: Seated) -> None:
+    """A lead finds the submission's id filled in; a moderator finds no such way."""
+    case_id = add_case(api.services)
+    answer_as(api, "ann", "match", case_id)
+    page = seat("lea", Role.LEAD).open(f"/review/cases/{case_id}")
+    page.get_by_role("link", name="as a golden submission").click()
+    submission_id = str(state_of(api.services, case_id)["submission_id"])
+    assert page.get_by_label("Submission's id").input_value() == submission_id
+    theirs = seat("ann").open(f"/review/cases/{case_id}")
+    expect(theirs.get_by_text("The answer that stands")).to_be_visible()
+    assert "golden" not in theirs.content()
 
 
 def fill_desk(services: Services) -> None:
