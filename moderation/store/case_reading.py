@@ -94,7 +94,6 @@ _CASE: Select[Any] = (
         (func.now() - cases.c.resolved_at).label("resolved_for"),
         submissions.c.external_id,
         submissions.c.platform,
-        submissions.c.policy,
         submissions.c.caption,
         submissions.c.created_at.label("submitted_at"),
         verdicts.c.outcome,

@@ -11,7 +11,6 @@ from sqlalchemy import Connection, RowMapping, Select, func, select, update
 from moderation.store.cases import Level, Route, State, is_blind
 from moderation.store.decisions import Answer
 from moderation.store.review_tables import cases, claims, decisions
-from moderation.store.tables import submissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +149,7 @@ def kept_for(connection: Connection, user_name: str) -> list[UUID]:
     )
 
 
-_QUERY: Select[Any] = select(
-    cases,
-    submissions.c.policy,
-    (cases.c.available_at <= func.now()).label("is_available"),
-).join(submissions, submissions.c.id == cases.c.submission_id)
+_QUERY: Select[Any] = select(cases, (cases.c.available_at <= func.now()).label("is_available"))
 
 
 def _locked(connection: Connection, query: Select[Any]) -> list[Standing]:

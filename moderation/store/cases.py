@@ -6,11 +6,12 @@ from datetime import timedelta
 from enum import StrEnum
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, func
+from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 from uuid_utils.compat import uuid7
 
 from moderation.store.review_tables import cases
+from moderation.store.tables import submissions
 
 
 class Route(StrEnum):
@@ -82,6 +83,9 @@ def add_cases(connection: Connection, items: Sequence[NewCase]) -> list[UUID]:
             insert(cases).values(
                 id=id_,
                 submission_id=item.submission_id,
+                policy=select(submissions.c.policy)
+                .where(submissions.c.id == item.submission_id)
+                .scalar_subquery(),
                 route=item.route.value,
                 inclusion_probability=item.inclusion_probability,
                 due_at=func.now() + item.due_in,

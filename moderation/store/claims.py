@@ -70,25 +70,22 @@ _IS_HELD = """
 """
 MAY_TAKE = f"""
     state = 'open' AND available_at <= now() AND NOT {_IS_HELD} AND NOT ({_NEVER_AGAIN})
-    AND (CAST(:policy AS text) IS NULL OR :policy = (
-        SELECT policy FROM submissions WHERE submissions.id = cases.submission_id
-    ))
-"""  # noqa: S608 - put together from the texts above only
+"""
 _ASSIGNED = text(
     f"""
     SELECT id FROM cases
     WHERE assigned_to = :user_name AND state <> 'resolved' AND {MAY_TAKE}
         AND (level = 'moderator' OR :is_lead)
+        AND (CAST(:policy AS text) IS NULL OR policy = :policy)
     ORDER BY due_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
     """  # noqa: S608
 )
-_QUEUED = text(
-    f"""
-    SELECT id FROM cases
-    WHERE level = :level AND assigned_to IS NULL AND {MAY_TAKE}
+_QUEUE = f"""
+    level = :level AND assigned_to IS NULL AND {MAY_TAKE}
     ORDER BY due_at, id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
-    """  # noqa: S608
-)
+"""
+_QUEUED = text(f"SELECT id FROM cases WHERE {_QUEUE}")  # noqa: S608
+_QUEUED_OF_POLICY = text(f"SELECT id FROM cases WHERE policy = :policy AND {_QUEUE}")  # noqa: S608
 _BARRED = text(f"SELECT id FROM cases WHERE id = ANY(:ids) AND ({_NEVER_AGAIN})")  # noqa: S608
 # Said once more after the case was locked: what was read while waiting for it may be old.
 _STILL_MINE_TO_TAKE = text(f"SELECT id FROM cases WHERE id = :id AND {MAY_TAKE}")  # noqa: S608
@@ -103,7 +100,8 @@ def next_queued(connection: Connection, user: User, policy: str | None) -> UUID 
     """Lock the first case of the queue that this person may decide; leads see to theirs first."""
     levels = (Level.LEAD, Level.MODERATOR) if user.role.may(Role.LEAD) else (Level.MODERATOR,)
     for level in levels:
-        found = _locked(connection, _QUEUED, user, policy, level=level.value)
+        query = _QUEUED if policy is None else _QUEUED_OF_POLICY
+        found = _locked(connection, query, user, policy, level=level.value)
         if found is not None:
             return found
     return None

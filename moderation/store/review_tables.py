@@ -70,6 +70,7 @@ cases = Table(
     metadata,
     Column("id", UUID, primary_key=True, comment="UUIDv7"),
     Column("submission_id", UUID, ForeignKey("submissions.id"), nullable=False),
+    Column("policy", Text, nullable=False, comment="its submission's"),
     Column("route", Text, nullable=False, comment="why a moderator is to look"),
     Column(
         "inclusion_probability",
@@ -106,6 +107,14 @@ Index("ix_cases_submission_id", cases.c.submission_id)
 # Partial: as small as what waits, whatever was decided before.
 Index(
     "ix_cases_queue",
+    cases.c.level,
+    cases.c.due_at,
+    cases.c.id,
+    postgresql_where=cases.c.state == text("'open'"),
+)
+Index(
+    "ix_cases_queue_of_policy",
+    cases.c.policy,
     cases.c.level,
     cases.c.due_at,
     cases.c.id,

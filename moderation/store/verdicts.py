@@ -40,9 +40,9 @@ _RECORD = """
     ) AS is_awaited
 """
 _CASES = """, opened AS (
-        INSERT INTO cases (id, submission_id, route, inclusion_probability, due_at, blind,
+        INSERT INTO cases (id, submission_id, policy, route, inclusion_probability, due_at, blind,
                            answers_wanted, copy_problem, copy_attempts)
-        SELECT case_id, submission_id, route, inclusion_probability,
+        SELECT case_id, submission_id, policy, route, inclusion_probability,
                now() + due_in_s * interval '1 s', blind,
                answers_wanted, copy_problem, copy_attempts
         FROM unnest(
@@ -54,6 +54,7 @@ _CASES = """, opened AS (
         ) AS asked (case_id, submission_id, route, inclusion_probability, due_in_s, blind,
                     answers_wanted, copy_problem, copy_attempts)
         JOIN first USING (submission_id)
+        JOIN submissions ON submissions.id = submission_id
     )"""
 _WITHOUT_CASES = text(_RECORD.format(more=""))
 _WITH_CASES = text(_RECORD.format(more=_CASES))

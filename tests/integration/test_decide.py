@@ -137,8 +137,8 @@ def test_an_appeal_is_for_somebody_else(services: Services) -> None:
     appeal = uuid4()
     with services.database.begin() as connection:
         connection.exec_driver_sql(
-            "INSERT INTO cases (id, submission_id, route, inclusion_probability) "
-            "SELECT %s, submission_id, 'appeal', 1 FROM cases WHERE id = %s",
+            "INSERT INTO cases (id, submission_id, policy, route, inclusion_probability) "
+            "SELECT %s, submission_id, policy, 'appeal', 1 FROM cases WHERE id = %s",
             (appeal, first),
         )
     assert desk.next_case(mia) is None

@@ -11,6 +11,7 @@ depends_on = None
 
 _APPEND_ONLY = ("undone_decisions", "case_notes", "appeals", "audit_log")
 _COLUMNS_OF_CASES = (
+    "policy",
     "state",
     "level",
     "blind",
@@ -299,6 +300,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("decision_id", name=op.f("pk_undone_decisions")),
         comment="append-only",
     )
+    op.add_column("cases", sa.Column("policy", sa.Text(), comment="its submission's"))
+    op.execute(
+        "UPDATE cases SET policy = submissions.policy FROM submissions "
+        "WHERE submissions.id = cases.submission_id"
+    )
+    op.alter_column("cases", "policy", nullable=False)
     op.add_column("cases", sa.Column("state", sa.Text(), server_default="open", nullable=False))
     op.add_column(
         "cases",
@@ -391,6 +398,12 @@ def upgrade() -> None:
         "ix_cases_queue",
         "cases",
         ["level", "due_at", "id"],
+        postgresql_where=sa.text("state = 'open'"),
+    )
+    op.create_index(
+        "ix_cases_queue_of_policy",
+        "cases",
+        ["policy", "level", "due_at", "id"],
         postgresql_where=sa.text("state = 'open'"),
     )
     op.create_foreign_key(op.f("fk_cases_assigned_to"), "cases", "users", ["assigned_to"], ["name"])
