@@ -20,6 +20,7 @@ from moderation.api.limits import BodyLimit
 from moderation.api.room import RETRY_AFTER_S, Room
 from moderation.logs import configure_logging
 from moderation.metrics import QueueMetrics
+from moderation.review.dashboard_figures import DashboardFigures
 from moderation.review.pages import add_pages
 from moderation.review.router import router as review_router
 from moderation.settings import Settings
@@ -49,6 +50,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.state.room = Room(services)
     app.state.queue_metrics = QueueMetrics(services.metrics.registry)
+    app.state.dashboard = DashboardFigures(services.database)
     app.add_middleware(BodyLimit, max_bytes=services.settings.max_body_bytes)
     app.add_exception_handler(SQLAlchemyError, _database_trouble)
     app.add_exception_handler(RequestValidationError, _wrong_input)

@@ -21,6 +21,7 @@ from moderation.review import (
     golden_view,
     grid,
     login,
+    login_oidc,
     people_view,
     policies_view,
     settings_view,
@@ -52,3 +53,4 @@ router.include_router(settings_view.router)
 router.include_router(people_view.router)
 router.include_router(api_dashboard.router)
 router.include_router(dashboard.router)
+router.include_router(login_oidc.router)
