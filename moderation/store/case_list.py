@@ -55,7 +55,7 @@ class Listed:
 # knows that it is none of those that are decided blind. OFFSET 0, and that the verdict is named,
 # keep PostgreSQL from asking of each case whether it may be taken before it knows that it fits.
 _LISTED = f"""
-    SELECT cases.id, cases.submission_id, submissions.policy, submissions.caption,
+    SELECT cases.id, cases.submission_id, cases.policy, submissions.caption,
         cases.created_at, cases.due_at, cases.level, cases.route, verdicts.score,
         verdicts.threshold, verdicts.reason, cases.copy_blob IS NOT NULL AS has_image
     FROM cases
@@ -70,7 +70,7 @@ _LISTED = f"""
 """  # noqa: S608 - put together from our own texts only
 # One for each part of a filter that is given; what is not given costs nothing.
 _PARTS = {
-    "policy": "submissions.policy = :policy",
+    "policy": "cases.policy = :policy",
     "route": "cases.route = :route",
     "score_min": "verdicts.score >= :score_min",
     "score_max": "verdicts.score <= :score_max",

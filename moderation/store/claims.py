@@ -124,7 +124,7 @@ def _locked(
 
 
 def taker(user: User) -> dict[str, Any]:
-    """What `MAY_TAKE` has to know of who would take a case; it wants `policy` as well."""
+    """What `MAY_TAKE` has to know of who would take a case."""
     return {"user_name": user.name, "is_lead": user.role.may(Role.LEAD)}
 
 
