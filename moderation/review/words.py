@@ -23,19 +23,22 @@ def why(case: StoredCase) -> str:
 
 
 def score_sentence(score: float, threshold: float) -> str:
-    """What a match score says, as odds where both kinds of pairs are equally frequent."""
+    """What a match score says: how many times as likely such a pair is under the other kind.
+
+    A likelihood ratio and no share of posts, since a score does not know how rare mismatches are:
+    at 0.35 it is 1.9, and most pairs of 0.35 may still be matches.
+    """
     side = "below" if score < threshold else "not below"
-    where = f"Match score {score:.2f}, {side} the threshold of {threshold:.2f}"
+    where = f"Match score {score:.2f}, {side} the threshold of {threshold:.2f}."
     less, more = sorted((score, 1 - score))
-    likely = "a match" if score > 0.5 else "a mismatch"
+    kinds = ("matches", "mismatches") if score > 0.5 else ("mismatches", "matches")
     if less < 0.005:
-        return f"{where}: pairs like this are hardly ever anything but {likely}."
+        return f"{where} Almost only {kinds[0]} look like this."
     odds = more / less
     if odds < 1.1:
-        return f"{where}: pairs like this are as often a match as a mismatch."
+        return f"{where} A match looks like this as often as a mismatch."
     number = f"{odds:.1f}".removesuffix(".0") if odds < 10 else f"{odds:.0f}"
-    other = "a mismatch" if score > 0.5 else "a match"
-    return f"{where}: pairs like this are {number} times as often {likely} as {other}."
+    return f"{where} Of {kinds[0]}, {number} times as many look like this as of {kinds[1]}."
 
 
 def direction(text: str) -> str:

@@ -126,16 +126,13 @@ def test_who_sees_what(
 @pytest.mark.parametrize(
     ("score", "sentence"),
     [
-        (0.1, "0.10, below the threshold of 0.35: pairs like this are 9 times as often a mismatch"),
-        (0.3, "0.30, below the threshold of 0.35: pairs like this are 2.3 times as often a mism"),
-        (0.35, "0.35, not below the threshold of 0.35: pairs like this are 1.9 times as often a m"),
-        (0.5, "0.50, not below the threshold of 0.35: pairs like this are as often a match as a"),
-        (
-            0.9,
-            "0.90, not below the threshold of 0.35: pairs like this are 9 times as often a match",
-        ),
-        (0.0, "0.00, below the threshold of 0.35: pairs like this are hardly ever anything but a"),
-        (1.0, "1.00, not below the threshold of 0.35: pairs like this are hardly ever anything"),
+        (0.1, "0.10, below the threshold of 0.35. Of mismatches, 9 times as many look like this"),
+        (0.3, "Of mismatches, 2.3 times as many look like this as of matches."),
+        (0.35, "0.35, not below the threshold of 0.35. Of mismatches, 1.9 times as many look"),
+        (0.5, "A match looks like this as often as a mismatch."),
+        (0.9, "0.90, not below the threshold of 0.35. Of matches, 9 times as many look like this"),
+        (0.0, "0.00, below the threshold of 0.35. Almost only mismatches look like this."),
+        (1.0, "1.00, not below the threshold of 0.35. Almost only matches look like this."),
     ],
 )
 def test_a_score_in_words(score: float, sentence: str) -> None:
