@@ -1,8 +1,6 @@
 """Makes copies of cases' images for the desk, beside the scoring and after it."""
 
-import contextlib
 import hashlib
-import os
 import random
 import threading
 from collections import OrderedDict
@@ -12,7 +10,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from moderation.errors import TemporaryFault, Unscorable
-from moderation.media.copies import NICENESS, encode_copy, open_copy_decoder
+from moderation.media.copies import encode_copy, open_copy_decoder
 from moderation.media.fetch import open_fetcher
 from moderation.media.files import ImageFile
 from moderation.review.opening import given_up
@@ -67,11 +65,7 @@ class Copier:
         self._fetcher.close()
 
     def _run(self) -> None:
-        # On Linux a thread has a niceness of its own.
-        with contextlib.suppress(OSError):
-            thread = threading.get_native_id()
-            niceness = os.getpriority(os.PRIO_PROCESS, thread) + NICENESS
-            os.setpriority(os.PRIO_PROCESS, thread, niceness)
+        # Only the decoder is nice: a nice thread that has the GIL keeps all others waiting.
         while not self._stopping.is_set():
             self._news.clear()
             if not self._try_next():

@@ -10,7 +10,6 @@ from uuid import UUID
 import structlog
 
 from moderation.batching import Batcher
-from moderation.draws import Draws
 from moderation.media.decode import DecoderPool, open_decoder
 from moderation.metrics import Metrics
 from moderation.review.opening import opening
@@ -125,7 +124,7 @@ class Runtime:
         self.worker_id = worker_id
         self.stopping = threading.Event()
         with services.database.begin() as connection:
-            draws = Draws(secrets.secret(connection, secrets.Name.DRAWS))
+            draws = secrets.draws(connection)
         self._open_case = opening(draws, twice_share=services.settings.review_twice_share)
         self.preparation = Preparation(services, scorer.decoder, scorer.engine)
         self.copier = Copier(services, self.preparation.kept)

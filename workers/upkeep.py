@@ -14,7 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from moderation.errors import ServiceUnavailable
 from moderation.metrics import DriftMetrics, WebhookMetrics
 from moderation.queue import MAX_ITEMS, Taken, new_message_id
-from moderation.store import lost, workers
+from moderation.review.opening import opening
+from moderation.store import lost, secrets, workers
+from moderation.store.missed import open_missed
 from moderation.wiring import Services
 from workers.deliver import Deliverer
 from workers.watch import Watch
@@ -34,6 +36,7 @@ _CLOCK_MARGIN = dt.timedelta(seconds=5)
 # submission that kills workers takes ever fewer along.
 _ITEMS_BY_LOSSES = (16, 1)
 _LOCK = 724083116
+_UPGRADES_TAKE = dt.timedelta(days=1)
 
 
 class Reconciler:
@@ -174,6 +177,7 @@ def run_scheduler(services: Services, stop: Event, *, metrics_url: str) -> None:
             if next(due):
                 with services.database.begin() as connection:
                     workers.forget(connection, silent_s=_FORGET_WORKERS_AFTER_S)
+                open_missed_cases(services)
         except (SQLAlchemyError, redis.RedisError, ServiceUnavailable) as error:
             log.warning("upkeep_failed", error=type(error).__name__)
         except Exception:
@@ -181,6 +185,18 @@ def run_scheduler(services: Services, stop: Event, *, metrics_url: str) -> None:
             log.exception("upkeep_broken")
     watching.join(_WATCH_ENDS_WITHIN_S)
     delivering.join(_WEBHOOKS_END_WITHIN_S)
+
+
+def open_missed_cases(services: Services) -> int:
+    """Open cases of what workers from before the desk flag during an upgrade; how many."""
+    with services.database.begin() as connection:
+        open_case = opening(
+            secrets.draws(connection), twice_share=services.settings.review_twice_share
+        )
+        opened = open_missed(connection, open_case, within=_UPGRADES_TAKE)
+    if opened:
+        log.warning("missed_cases_opened", cases=opened)
+    return opened
 
 
 def _every(period_s: float) -> Iterator[bool]:

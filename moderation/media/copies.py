@@ -22,7 +22,7 @@ _QUALITY = 88
 # Hides neither white nor black drawings on transparency; and all sides within one frame.
 _FRAMING = Framing(LONGEST_SIDE_PX, LONGEST_SIDE_PX, "bicubic", "within", fill=128)
 _SHARED_BYTES = MAX_IMAGES * LONGEST_SIDE_PX * LONGEST_SIDE_PX * 3
-# Verdicts go first where there are not enough cores for all.
+# Decoding for verdicts goes first where there are not enough cores for all.
 NICENESS = 10
 
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import insert
 
+from moderation.draws import Draws
 from moderation.store.review_tables import secrets as table
 
 _BYTES = 32
@@ -15,6 +16,11 @@ class Name(StrEnum):
     """What a secret is for."""
 
     DRAWS = "draws"
+
+
+def draws(connection: Connection) -> Draws:
+    """The draws by lot of this installation."""
+    return Draws(secret(connection, Name.DRAWS))
 
 
 def secret(connection: Connection, name: Name) -> bytes:

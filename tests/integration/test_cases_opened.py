@@ -17,6 +17,7 @@ from moderation.types import ImageRef, NewSubmission, Outcome, Reason, Verdict
 from moderation.wiring import Services
 from tests.conftest import Machine
 from tests.integration.conftest import picture
+from workers.upkeep import open_missed_cases
 
 PASS = Verdict(Outcome.PASS, "c-1", "m", 0.35, cosine=0.3, score=0.9)
 FLAG = Verdict(Outcome.FLAG, "c-1", "m", 0.35, cosine=0.1, score=0.2)
@@ -144,6 +145,29 @@ def test_all_workers_draw_by_one_secret(services: Services) -> None:
         found = set(workers.map(look, range(8)))
     assert len(found) == 1
     assert {len(secret) for secret in found} == {32}
+
+
+def test_what_an_older_worker_flags_gets_its_case_too(services: Services) -> None:
+    """During an upgrade; once, whoever looks, and nothing from before it."""
+    flagged, empty, passed, old = _accepted(services, 4)
+    with services.database.begin() as connection:
+        judged = [(flagged, FLAG), (empty, EMPTY), (passed, PASS), (old, FLAG)]
+        verdicts.record(connection, judged, verdicts.open_no_case)
+        connection.execute(
+            text(
+                "UPDATE verdicts SET created_at = now() - interval '25 h' WHERE submission_id = :id"
+            ),
+            {"id": old},
+        )
+    with ThreadPoolExecutor(3) as schedulers:
+        assert sorted(schedulers.map(open_missed_cases, [services] * 3)) == [0, 0, 2]
+    opened = _cases(services)
+    assert {id_: [case["route"] for case in found] for id_, found in opened.items()} == {
+        flagged: ["flagged"],
+        empty: ["unscorable"],
+    }
+    (case,) = opened[flagged]
+    assert case["due_at"] - case["created_at"] == patience(Route.FLAGGED, FLAG.score)
 
 
 def test_the_pipeline_opens_cases(machine: Machine) -> None:
