@@ -105,9 +105,9 @@ def share(hits: int, n: int) -> Figure:
 
 
 def agreement(decided: Iterable[Twice]) -> Agreement:
-    """Agreement of first and second answers."""
+    """Agreement of two people, or of many; whoever of the two was first does not matter."""
     counts: dict[tuple[Answer, Answer], int] = defaultdict(int)
-    for row in decided:
+    for row in map(_by_name, decided):
         counts[row.first, row.second] += row.cases
     a, b, c, d = (counts[first, second] for first in _CLEAR for second in _CLEAR)
     n = a + b + c + d
@@ -120,13 +120,18 @@ def agreement(decided: Iterable[Twice]) -> Agreement:
 
 
 def by_pair(decided: Iterable[Twice]) -> dict[tuple[str, str], Agreement]:
-    """Agreement of each two people, whoever of them was first; by name, in order."""
+    """Agreement of each two people; by name, in order."""
     groups: dict[tuple[str, str], list[Twice]] = defaultdict(list)
-    for row in decided:
-        if row.first_by > row.second_by:
-            row = Twice(row.second_by, row.first_by, row.second, row.first, row.cases)
+    for row in map(_by_name, decided):
         groups[row.first_by, row.second_by].append(row)
     return {pair: agreement(groups[pair]) for pair in sorted(groups)}
+
+
+def _by_name(row: Twice) -> Twice:
+    """The same with the two in order of their names."""
+    if row.first_by <= row.second_by:
+        return row
+    return Twice(row.second_by, row.first_by, row.second, row.first, row.cases)
 
 
 def accuracy(known: Iterable[Known]) -> dict[str, Accuracy]:
@@ -177,12 +182,8 @@ def _kappa(table: Sequence[int]) -> Figure:
         return Figure(n)
     # Each cell of the table as one case of its weight.
     point = float(cohen_kappa_score([1, 1, 0, 0], [1, 0, 1, 0], sample_weight=list(table)))
-    # The seed is fixed and the order of the two as well, which kappa does not depend on, so that
-    # the same answers always show the same figure.
-    both, *one, neither = table
-    draws = np.random.default_rng(0).dirichlet(
-        np.array([both, *sorted(one), neither]) + 0.5, _DRAWS
-    )
+    # The seed is fixed so that the same answers always show the same figure.
+    draws = np.random.default_rng(0).dirichlet(np.array(table) + 0.5, _DRAWS)
     lower, upper = np.quantile(kappas(draws), (0.025, 0.975))
     return Figure(n, Interval(point, min(float(lower), point), max(float(upper), point)))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from sqlalchemy import insert, text
+from sqlalchemy import insert
 
 from moderation.published import Action, State
 from moderation.settings import Settings
@@ -21,7 +21,7 @@ from moderation.wiring import Services
 from tests.browser.conftest import Seat
 from tests.browser.contrast import FAINT
 from tests.conftest import Api
-from tests.integration.answers import answer_as
+from tests.integration.answers import answer_as, settle
 from tests.integration.desk import add_case, add_user, state_of
 
 Seated = Callable[..., Seat]
@@ -128,8 +128,7 @@ def test_a_lead_adds_and_retires_golden_submissions(api: Api, seat: Seated) -> N
     page.get_by_label("Submission's id").fill(submission_id)
     page.get_by_role("button", name="Add").click()
     expect(page.get_by_role("alert")).to_contain_text("still waits")
-    with api.services.database.begin() as connection:
-        connection.execute(text("UPDATE cases SET state = 'resolved', resolved_at = now()"))
+    settle(api.services, case_id)
     assert page.get_by_label("How one knows").input_value() == "The ball is blue"
     page.get_by_role("button", name="Add").click()
     row = page.get_by_role("row", name=re.compile("a red ball"))
@@ -160,11 +159,8 @@ def fill_desk(services: Services) -> None:
         add_user(services, name, role)
     for caption in CAPTIONS:
         case_id = add_case(services, route=Route.AUDIT, policy="news", caption=caption)
+        settle(services, case_id)
         with services.database.begin() as connection:
-            connection.execute(
-                text("UPDATE cases SET state = 'resolved', resolved_at = now() WHERE id = :id"),
-                {"id": case_id},
-            )
             golden.add(
                 connection, state_of(services, case_id)["submission_id"],  # type: ignore[arg-type]
                 Answer.MISMATCH, f"Seen by two leads: {caption[:12]}", actor=lea,

@@ -21,7 +21,7 @@ from moderation.store.review_tables import webhook_endpoints, webhook_events
 from moderation.store.users import Role
 from moderation.wiring import Services
 from tests.conftest import Api
-from tests.integration.answers import answer, answer_as, claimed
+from tests.integration.answers import answer, answer_as, claimed, settle
 from tests.integration.desk import a_picture, add_case, add_user, signed_in, state_of
 
 
@@ -48,11 +48,8 @@ def add_golden(
     """A golden submission with a case that was decided before; the submission's id."""
     image = a_picture(colour)
     case_id = add_case(services, route=Route.AUDIT, blind=True, score=0.9, image=image)
+    settle(services, case_id)
     with services.database.begin() as connection:
-        connection.execute(
-            text("UPDATE cases SET state = 'resolved', resolved_at = now() WHERE id = :id"),
-            {"id": case_id},
-        )
         submission_id = submission_of(services, case_id)
         golden.add(connection, submission_id, said, "known", actor=Actor(by))
     return submission_id

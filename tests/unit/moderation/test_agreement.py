@@ -106,13 +106,17 @@ def test_unclear_answers_are_counted_and_change_no_figure(
 
 
 def test_a_pair_of_people_is_one_whoever_was_first() -> None:
-    """Cases that Ann decided first and those that Bob did are of the same two people."""
+    """Cases that Ann decided first and those that Bob did are of the same two people.
+
+    Where they are the only two, everybody's figures are theirs.
+    """
     turned = [
         Twice("bob", "ann", row.second, row.first, row.cases) for row in of_table((4, 1, 2, 9))
     ]
     both = by_pair(of_table((4, 1, 2, 9)) + turned)
     assert list(both) == [("ann", "bob")]
     assert both["ann", "bob"] == agreement(of_table((8, 2, 4, 18)))
+    assert both["ann", "bob"] == agreement(of_table((4, 1, 2, 9)) + turned)
 
 
 def test_two_people_of_known_skill_get_the_figures_that_follow_from_it() -> None:
