@@ -80,7 +80,7 @@ def test_keys_alone_select_decide_and_undo(api: Api, grid: tuple[list[UUID], Pag
     page.keyboard.press("Space")
     assert chosen(page) == [0, 1, 2]
     page.keyboard.press("x")
-    expect(page.locator("#undo")).to_contain_text("3 cases decided: mismatch.")
+    expect(page.locator("#undo-all")).to_contain_text("3 cases decided: mismatch.")
     expect(page.locator("#spoken")).to_contain_text("3 cases decided: mismatch.")
     rows = [state_of(api.services, case) for case in cases]
     assert [row["resolution"] for row in rows[:4]] == ["mismatch"] * 3 + [None]
@@ -93,7 +93,7 @@ def test_keys_alone_select_decide_and_undo(api: Api, grid: tuple[list[UUID], Pag
     page.keyboard.press("a")
     assert chosen(page) == list(range(20))
     page.keyboard.press("m")
-    expect(page.locator("#undo")).to_contain_text("20 cases decided: match.")
+    expect(page.locator("#undo-all")).to_contain_text("20 cases decided: match.")
     assert {state_of(api.services, case)["resolution"] for case in cases} == {"match"}
 
 
@@ -127,17 +127,17 @@ def test_clicks_select_and_two_batches_are_undone_one_by_one(
     cards.nth(3).click(modifiers=["Shift"])
     assert chosen(page) == [1, 2, 3]
     page.get_by_role("button", name="Mismatch").click()
-    expect(page.locator("#undo")).to_contain_text("3 cases decided: mismatch.")
+    expect(page.locator("#undo-all")).to_contain_text("3 cases decided: mismatch.")
     cards.nth(2).click()
     assert chosen(page) == []
     cards.nth(5).click()
     page.get_by_role("button", name="Unsure").click()
-    expect(page.locator("#undo")).to_contain_text("1 case decided: unsure.")
+    expect(page.locator("#undo-all")).to_contain_text("1 case decided: unsure.")
     page.get_by_role("button", name="Undo all").click()
-    expect(page.locator("#undo")).to_contain_text("3 cases decided: mismatch.")
+    expect(page.locator("#undo-all")).to_contain_text("3 cases decided: mismatch.")
     assert state_of(api.services, cases[5])["state"] == "open"
     page.get_by_role("button", name="Undo all").click()
-    expect(page.locator("#undo")).to_be_hidden()
+    expect(page.locator("#undo-all")).to_be_hidden()
     assert {state_of(api.services, case)["state"] for case in cases} == {"open"}
 
 
@@ -152,7 +152,7 @@ def test_what_somebody_else_has_stays_marked_with_the_reason(
     for card in (0, 1, 2):
         page.locator(".card").nth(card).click()
     page.keyboard.press("m")
-    expect(page.locator("#undo")).to_contain_text("2 cases decided: match.")
+    expect(page.locator("#undo-all")).to_contain_text("2 cases decided: match.")
     expect(page.locator("#spoken")).to_contain_text("1 case not")
     refusal = page.locator(".card").nth(1).locator("[data-refusal]")
     expect(refusal).to_be_visible()
@@ -183,7 +183,7 @@ def test_a_reason_is_asked_for_where_the_policy_wants_one(
     expect(page.locator("#ask")).to_contain_text("Why mismatch?")
     assert state_of(api.services, case)["state"] == "open"
     page.keyboard.press("1")
-    expect(page.locator("#undo")).to_contain_text("1 case decided: mismatch.")
+    expect(page.locator("#undo-all")).to_contain_text("1 case decided: mismatch.")
     with api.services.database.connect() as connection:
         reasons = connection.exec_driver_sql("SELECT reason FROM decisions").scalars().all()
     assert reasons == ["spam"]
@@ -194,7 +194,7 @@ def test_a_reason_is_asked_for_where_the_policy_wants_one(
     assert [option.rpartition("· ")[2] for option in options] == ["no reason", "Odd"]
     page.locator("#reason").select_option("odd")
     page.get_by_role("button", name="Mismatch").click()
-    expect(page.locator("#undo")).to_contain_text("2 cases decided: mismatch.")
+    expect(page.locator("#undo-all")).to_contain_text("2 cases decided: mismatch.")
     assert {state_of(api.services, each)["state"] for each in (case, other)} == {"resolved"}
 
 
@@ -208,7 +208,7 @@ def test_nothing_is_lost_without_a_connection(grid: tuple[list[UUID], Page]) -> 
     assert chosen(page) == list(range(20))
     page.context.set_offline(False)
     page.keyboard.press("x")
-    expect(page.locator("#undo")).to_contain_text("20 cases decided: mismatch.")
+    expect(page.locator("#undo-all")).to_contain_text("20 cases decided: mismatch.")
     expect(page.locator("#problem")).to_be_hidden()
 
 

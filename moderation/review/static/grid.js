@@ -186,12 +186,12 @@ async function busy(work) {
 function showUndo() {
   while (batches.length && performance.now() >= batches.at(-1).until) batches.pop();
   const batch = batches.at(-1);
-  at("undo").hidden = batch === undefined;
+  at("undo-all").hidden = batch === undefined;
   at("finished").hidden = batch !== undefined || cards.some(isOpen);
   if (batch === undefined) return;
-  const words = at("undo").querySelector("[data-words]");
+  const words = at("undo-all").querySelector("[data-words]");
   if (words.textContent !== batch.words) words.textContent = batch.words;
-  at("undo").querySelector("[data-left]").textContent = `${Math.ceil((batch.until - performance.now()) / 1000)} s`;
+  at("undo-all").querySelector("[data-left]").textContent = `${Math.ceil((batch.until - performance.now()) / 1000)} s`;
 }
 
 // ---- what is said -------------------------------------------------------------------------------
