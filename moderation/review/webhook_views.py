@@ -153,6 +153,7 @@ def _page(
         here=_HERE,
         endpoints=found,
         deliveries=latest,
+        enabled={endpoint.id for endpoint in found if endpoint.disabled_at is None},
         urls={endpoint.id: endpoint.url for endpoint in found},
         state=state,
         states=list(State),
@@ -160,5 +161,5 @@ def _page(
         answer=answer,
         problem=problem,
         given=given or {"platform": "", "url": ""},
-        any_failed=any(endpoint.failed for endpoint in found),
+        can_replay=any(e.failed and e.disabled_at is None for e in found),
     )
