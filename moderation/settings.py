@@ -180,6 +180,21 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _single_sign_on_is_whole(self) -> Self:
+        if self.oidc_issuer is None:
+            return self
+        if self.oidc_client_id is None or self.public_url is None:
+            raise ValueError(
+                "CAPTIONGUARD_OIDC_ISSUER needs CAPTIONGUARD_OIDC_CLIENT_ID and "
+                "CAPTIONGUARD_PUBLIC_URL, to which the provider sends people back"
+            )
+        issuer = urlsplit(self.oidc_issuer)
+        is_here = issuer.hostname in ("localhost", "127.0.0.1", "::1")
+        if issuer.scheme != "https" and not (issuer.scheme == "http" and is_here):
+            raise ValueError("CAPTIONGUARD_OIDC_ISSUER must begin with https://")
+        return self
+
+    @model_validator(mode="after")
     def _leases_outlast_beats(self) -> Self:
         if 2 * self.beat_s > min(self.lease_s, self.lost_after_s):
             raise ValueError(

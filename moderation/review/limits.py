@@ -55,15 +55,22 @@ class LoginLimit:
         self._beginnings = RateLimitItemPerSecond(_BEGINNINGS, _WINDOW_S, namespace="captionguard")
 
     @_redis_answers()
+    def check(self, address: str | None) -> None:
+        """`TooManyAttempts` if an address failed too often."""
+        key = ("address", _network(address))
+        if not self._limiter.test(self._failures, *key):
+            raise self._refusal(self._failures, *key)
+
+    @_redis_answers()
     def begin(self, name: str, address: str | None) -> None:
         """Count a try of a name; `TooManyAttempts` if it or its address failed too often."""
-        self._check(address)
+        self.check(address)
         self._take(self._failures, "name", _digest(name))
 
     @_redis_answers()
     def begin_elsewhere(self, address: str | None) -> None:
         """Count the beginning of a single sign-on; `TooManyAttempts` for too many."""
-        self._check(address)
+        self.check(address)
         self._take(self._beginnings, "elsewhere", _network(address))
 
     @_redis_answers()
@@ -75,11 +82,6 @@ class LoginLimit:
     def succeeded(self, name: str) -> None:
         """Forget the tries of a name."""
         self._limiter.clear(self._failures, "name", _digest(name))
-
-    def _check(self, address: str | None) -> None:
-        key = ("address", _network(address))
-        if not self._limiter.test(self._failures, *key):
-            raise self._refusal(self._failures, *key)
 
     def _take(self, item: RateLimitItem, *key: str) -> None:
         if not self._limiter.hit(item, *key):

@@ -14,9 +14,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from moderation.review.auth import NotSignedIn, is_https
+from moderation.review.oidc import SingleSignOn
 from moderation.review.sign_in import SignIn
 from moderation.store.sessions import Session
 from moderation.store.users import Role
+from moderation.wiring import Services
 
 _FOLDER = Path(__file__).parent
 # Nothing from elsewhere, nothing inline: what somebody smuggles into a caption cannot run.
@@ -63,8 +65,12 @@ def add_pages(app: FastAPI) -> None:
     app.mount("/review/static", StaticFiles(directory=_FOLDER / "static"), name="static")
     app.add_exception_handler(NotSignedIn, _to_login)
     app.add_exception_handler(HTTPException, _problem)
-    app.state.sign_in = SignIn(app.state.services)
-    app.add_middleware(DeskHeaders, is_https=is_https(app.state.services.settings))
+    services: Services = app.state.services
+    app.state.sign_in = SignIn(services)
+    app.state.single_sign_on = None
+    if services.settings.oidc_issuer is not None:
+        app.state.single_sign_on = SingleSignOn(services.settings, services.queue.redis)
+    app.add_middleware(DeskHeaders, is_https=is_https(services.settings))
 
 
 class DeskHeaders:
