@@ -84,6 +84,7 @@ class CaseView:
     unscorable: str | None
     look_for: str | None
     notes: list[str]
+    labels: dict[str, str]
 
 
 def view_of(case: CaseOut) -> CaseView:
@@ -99,6 +100,7 @@ def view_of(case: CaseOut) -> CaseView:
         unscorable=_UNSCORABLE[reason] if reason else None,
         look_for=_LOOK_FOR[reason.partition("_")[0]] if reason else None,
         notes=[_NOTES[Note(note)] for note in case.notes_of_verdict],
+        labels={reason.key: reason.label for reason in case.reasons},
     )
 
 

@@ -442,6 +442,22 @@ def test_leaving_gives_back_what_was_claimed(api: Api, seat: Seated) -> None:
     eventually(lambda: claimed(api.services) == {})
 
 
+def test_who_leaves_at_once_has_decided(api: Api, seat: Seated) -> None:
+    """A decision is made by its key, also when the page is left in the same moment."""
+    allow_any_reason(api.services)
+    first, _ = add_queue(api.services, 2)
+    page = seat("amina").open()
+    expect(page.locator("article.case")).to_be_visible()
+    page.wait_for_timeout(230)
+    page.evaluate(
+        "document.dispatchEvent(new KeyboardEvent('keydown', {key: 'x', code: 'KeyX'}));"
+        "location.href = '/review/mine'"
+    )
+    page.wait_for_url("**/mine")
+    eventually(lambda: answers(api.services) == {first: ["mismatch"]})
+    eventually(lambda: claimed(api.services) == {})
+
+
 def test_an_empty_desk_looks_again(api: Api, seat: Seated) -> None:
     """Where nothing waits, the page says so, and shows the next case when there is one."""
     someone = seat("amina")

@@ -24,8 +24,8 @@ from moderation.types import Reason
 from moderation.wiring import Services
 from tests.browser.conftest import Seat
 from tests.browser.contrast import FAINT
-from tests.conftest import Api
-from tests.integration.desk import add_case, add_user
+from tests.conftest import Api, eventually
+from tests.integration.desk import add_case, add_user, state_of
 
 Seated = Callable[..., Seat]
 
@@ -76,9 +76,7 @@ def _rich(services: Services) -> UUID:
         )
         (appeal,) = add_cases(connection, [NewCase(submission, Route.APPEAL, copy_blob="x")])
         connection.execute(
-            update(cases)
-            .where(cases.c.id == appeal)
-            .values(copy_blob=copy.scalar_subquery())
+            update(cases).where(cases.c.id == appeal).values(copy_blob=copy.scalar_subquery())
         )
         connection.execute(
             insert(appeals).values(
@@ -174,6 +172,7 @@ def test_every_kind_of_case_is_readable(
     page.keyboard.press("Escape")
     page.keyboard.press("h")
     expect(page.get_by_role("heading", name="Done")).to_be_visible()
+    eventually(lambda: state_of(api.services, made["plain"])["state"] == "held")
     page.goto("/review/mine")
     expect(page.get_by_role("link", name="Take it")).to_be_visible()
     _check(page, tmp_path / "mine.png")
@@ -213,4 +212,4 @@ def test_long_captions_scroll_and_hide_nothing(api: Api, seat: Seated) -> None:
     expect(page.get_by_role("button", name="Mismatch")).to_be_in_viewport()
     caption.focus()
     page.keyboard.press("End")
-    page.wait_for_function("document.getElementById('caption').scrollTop > 0")
+    eventually(lambda: caption.evaluate("each => each.scrollTop") > 0)

@@ -37,7 +37,9 @@ export class Outbox {
   async #deliver(entry) {
     for (;;) {
       try {
-        const response = await post(`/v1/review/claims/${entry.item.claim}/${entry.action}`, entry.body);
+        // Kept alive: who goes to another page at once still has decided.
+        const path = `/v1/review/claims/${entry.item.claim}/${entry.action}`;
+        const response = await post(path, entry.body, { keepalive: true });
         const said = response.status === 204 ? {} : await response.json();
         entry.state = "sent";
         entry.answer(said);
