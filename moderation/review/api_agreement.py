@@ -17,10 +17,10 @@ from moderation.quality.agreement import (
     by_pair,
     share,
 )
-from moderation.review.auth import LeadDep
+from moderation.review.auth import NOT_ALLOWED, LeadDep
 from moderation.store import agreement as store
 
-router = APIRouter(prefix="/v1/review", tags=["desk: quality"])
+router = APIRouter(prefix="/v1/review", tags=["desk: quality"], responses=NOT_ALLOWED)
 
 # Long enough for figures of most people, and short enough to be about how they decide now.
 PERIOD = timedelta(days=90)

@@ -9,14 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from moderation.api.auth import ServicesDep
 from moderation.intake import Storable
-from moderation.review.auth import ActorDep, LeadDep
+from moderation.review.auth import NOT_ALLOWED, ActorDep, LeadDep
 from moderation.store import golden
 from moderation.store.audit import Actor
 from moderation.store.decisions import Answer
 from moderation.store.golden import Golden, NotGolden
 from moderation.wiring import Services
 
-router = APIRouter(prefix="/v1/review", tags=["desk: quality"])
+router = APIRouter(prefix="/v1/review", tags=["desk: quality"], responses=NOT_ALLOWED)
 
 
 class GoldenIn(BaseModel):

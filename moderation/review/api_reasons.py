@@ -15,7 +15,7 @@ from pydantic import (
 
 from moderation.api.auth import ServicesDep
 from moderation.intake import Name, Storable
-from moderation.review.auth import ActorDep, LeadDep, SessionDep
+from moderation.review.auth import NOT_ALLOWED, ActorDep, LeadDep, SessionDep
 from moderation.store import reasons
 from moderation.store.decisions import Answer
 from moderation.store.reasons import (
@@ -27,7 +27,7 @@ from moderation.store.reasons import (
 from moderation.types import DEFAULT_POLICY
 from moderation.wiring import Services
 
-router = APIRouter(prefix="/v1/review", tags=["desk: reasons"])
+router = APIRouter(prefix="/v1/review", tags=["desk: reasons"], responses=NOT_ALLOWED)
 
 MAX_REASONS = 20
 

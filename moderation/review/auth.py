@@ -8,7 +8,7 @@ in the header `X-CSRF-Token` or the form field `csrf`, and must not name another
 import hmac
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends, HTTPException, Request
@@ -131,3 +131,9 @@ SessionDep = Annotated[Session, Depends(session_of)]
 LeadDep = Annotated[Session, Depends(needs(Role.LEAD))]
 AdminDep = Annotated[Session, Depends(needs(Role.ADMIN))]
 ActorDep = Annotated[Actor, Depends(actor_of)]
+
+# What the API's document says of requests that these refuse.
+NOT_ALLOWED: dict[int | str, dict[str, Any]] = {
+    401: {"description": "nobody is signed in"},
+    403: {"description": "this needs another role, or the form is of another site or session"},
+}

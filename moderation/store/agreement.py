@@ -31,7 +31,8 @@ _TWICE = text(
     """
 )
 
-# What a lead has retired may have had a wrong answer.
+# What a lead has retired may have had a wrong answer; who added it was told nothing new, should
+# somebody have assigned it to them.
 _KNOWN = text(
     """
     SELECT decisions.decided_by, golden_answers.answer AS truth, decisions.answer, count(*) AS cases
@@ -39,6 +40,7 @@ _KNOWN = text(
     JOIN golden_answers ON golden_answers.submission_id = cases.submission_id
     JOIN standing_decisions AS decisions ON decisions.case_id = cases.id
     WHERE cases.route = 'golden' AND golden_answers.retired_at IS NULL
+        AND decisions.decided_by <> golden_answers.added_by
         AND cases.created_at > now() - CAST(:period AS interval)
     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
     """

@@ -196,7 +196,7 @@ _ALL = text(
         FROM cases
         JOIN golden_answers AS known ON known.submission_id = cases.submission_id
         JOIN standing_decisions AS decisions ON decisions.case_id = cases.id
-        WHERE cases.route = 'golden'
+        WHERE cases.route = 'golden' AND decisions.decided_by <> known.added_by
         GROUP BY cases.submission_id
     ) AS had ON had.submission_id = golden_answers.submission_id
     ORDER BY golden_answers.retired_at IS NOT NULL, golden_answers.created_at DESC
