@@ -4,9 +4,10 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, StringConstraints
 
+from moderation.intake import Storable
+
 # Forms send what was left empty as an empty text.
 EmptyIsNone = BeforeValidator(lambda value: None if value == "" else value)
-# PostgreSQL's texts hold no NUL.
 OptionalText = Annotated[
-    Annotated[str, StringConstraints(max_length=300, pattern=r"^[^\x00]*$")] | None, EmptyIsNone
+    Annotated[str, StringConstraints(max_length=300), Storable] | None, EmptyIsNone
 ]

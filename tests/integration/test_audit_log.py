@@ -6,6 +6,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -16,7 +17,8 @@ from moderation.store.audit import Actor, Wanted
 from moderation.store.users import Role
 from moderation.wiring import Services
 from tests.conftest import Api
-from tests.integration.desk import signed_in
+from tests.integration.answers import settle
+from tests.integration.desk import add_case, signed_in, state_of
 from thresholds.artifact import Artifact
 from thresholds.registry import Author, promote, publish, roll_back
 from thresholds.versions import Named
@@ -178,6 +180,117 @@ def test_each_publication_is_a_line_of_its_transaction(services: Services) -> No
         ("withdraw", second.version, None),
         ("rollback", first.version, None),
     ]
+
+
+def people_come_and_go(api: Api, ada: httpx.Client) -> None:
+    """Accounts, log-ins, preferences: all of it by HTTP."""
+    mia = {"name": "mia", "password": "a long password"}
+    assert ada.post("/v1/review/users", json={**mia, "role": "moderator"}).status_code == 201
+    assert ada.patch("/v1/review/users/mia", json={"role": "lead"}).status_code == 200
+    with httpx.Client(base_url=api.url, trust_env=False) as client:
+        wrong = client.post("/v1/review/session", json={**mia, "password": "another password"})
+        assert wrong.status_code == 401
+        opened = client.post("/v1/review/session", json=mia)
+        assert opened.status_code == 201
+        client.headers["Authorization"] = f"Bearer {opened.json()['token']}"
+        preferences = client.put("/v1/review/preferences", json={"blur": False, "grey": True})
+        assert preferences.status_code == 200
+        assert client.delete("/v1/review/session").status_code == 204
+
+
+def cases_are_worked(api: Api, mo: httpx.Client) -> None:
+    """One case for each thing that can be done with a claim."""
+
+    def claim() -> str:
+        case_id = str(add_case(api.services))
+        answer = mo.post("/v1/review/claims", json={"case_id": case_id})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["claim"]["id"])
+
+    def do(what: str, **body: str) -> httpx.Response:
+        answer = mo.post(f"/v1/review/claims/{claim()}/{what}", json=body)
+        assert answer.is_success, answer.text
+        return answer
+
+    for what in ("release", "skip", "hold"):
+        do(what)
+    do("assign", to="lea")
+    do("decision", answer="escalate")
+    decided = do("decision", answer="match").json()
+    undone = mo.post(f"/v1/review/decisions/{decided['decision_id']}/undo")
+    assert undone.is_success, undone.text
+    note = mo.post(f"/v1/review/cases/{decided['case_id']}/notes", json={"text": "hm"})
+    assert note.is_success, note.text
+
+
+def leads_set_things_up(api: Api, lea: httpx.Client) -> None:
+    """Reasons and golden cases."""
+    put = lea.put("/v1/review/reasons/memes", json={"reasons": [{"key": "odd", "label": "Odd"}]})
+    assert put.is_success, put.text
+    case_id = add_case(api.services)
+    settle(api.services, case_id)
+    golden = str(state_of(api.services, case_id)["submission_id"])
+    document = {"submission_id": golden, "answer": "match", "why": "we made it"}
+    added = lea.post("/v1/review/golden", json=document)
+    assert added.is_success, added.text
+    assert lea.delete(f"/v1/review/golden/{golden}").is_success
+
+
+def a_platform_is_told_and_appeals(api: Api, ada: httpx.Client, mo: httpx.Client) -> None:
+    """An endpoint, a decision that is to be sent there, a replay, an appeal, and the end of it."""
+    endpoint = {"platform": "acme", "url": "https://acme.example/hooks"}
+    added = ada.post("/v1/review/webhooks", json=endpoint)
+    assert added.status_code == 201, added.text
+    case_id = add_case(api.services)
+    together = mo.post(
+        "/v1/review/decisions", json={"case_ids": [str(case_id)], "answer": "mismatch"}
+    )
+    assert together.json()["refused"] == []
+    with api.services.database.begin() as connection:
+        connection.execute(text("UPDATE webhook_deliveries SET state = 'failed', ended_at = now()"))
+        (delivery,) = connection.execute(text("SELECT id FROM webhook_deliveries")).scalars()
+    replayed = ada.post(f"/v1/review/webhooks/deliveries/{delivery}/replay")
+    assert replayed.is_success, replayed.text
+    submission = state_of(api.services, case_id)["submission_id"]
+    appeal = api.http.post(f"/v1/submissions/{submission}/appeals", json={"statement": "no"})
+    assert appeal.is_success, appeal.text
+    webhooks = ada.get("/v1/review/webhooks").json()["endpoints"]
+    assert ada.delete(f"/v1/review/webhooks/{webhooks[0]['id']}").is_success
+
+
+def test_all_that_is_to_be_in_the_log_is(api: Api) -> None:
+    """Whatever is done through a door is a line with who did it, and holds no secret or text."""
+    with (
+        signed_in(api, "ada", Role.ADMIN) as ada,
+        signed_in(api, "lea", Role.LEAD) as lea,
+        signed_in(api, "mo") as mo,
+    ):
+        people_come_and_go(api, ada)
+        cases_are_worked(api, mo)
+        leads_set_things_up(api, lea)
+        a_platform_is_told_and_appeals(api, ada, mo)
+    with api.services.database.connect() as connection:
+        told = list(audit.all_lines(connection, Wanted()))
+    who: dict[str, set[str]] = {}
+    for line in told:
+        who.setdefault(line.action, set()).add(line.actor)
+    assert who.pop("session.failed") <= {"mia", "nobody"}
+    assert who == {
+        "user.added": {"ada"}, "user.changed": {"ada"},
+        "session.opened": {"mia"}, "session.ended": {"mia"}, "preferences.changed": {"mia"},
+        "case.claimed": {"mo"}, "case.released": {"mo"}, "case.skipped": {"mo"},
+        "case.held": {"mo"}, "case.assigned": {"mo"}, "case.escalated": {"mo"},
+        "case.decided": {"mo"}, "case.decision_undone": {"mo"}, "case.note_added": {"mo"},
+        "reasons.changed": {"lea"}, "golden.added": {"lea"}, "golden.retired": {"lea"},
+        "webhook.added": {"ada"}, "webhook.replayed": {"ada"}, "webhook.disabled": {"ada"},
+        "appeal.received": {"platform:acme"},
+    }  # fmt: skip
+    assert all(line.address for line in told)
+    everything = json.dumps([dict(line.details) for line in told])
+    for secret in ("a red ball", "a long pass", "another pass", "hm", "https:", "we made it"):
+        assert f'"{secret}' not in everything
+    with api.services.database.connect() as connection:
+        assert set(audit.actions(connection)) == {line.action for line in told}
 
 
 def test_the_command_prints_all_lines_for_tools(services: Services) -> None:
