@@ -21,7 +21,7 @@ from moderation.store.users import Role
 from moderation.wiring import Services
 from tests.browser.conftest import Seat, seats
 from tests.conftest import Api, eventually, serve_api
-from tests.integration.desk import add_case, signed_in, state_of
+from tests.integration.desk import a_picture, add_case, signed_in, state_of
 
 Seated = Callable[..., Seat]
 
@@ -415,8 +415,12 @@ def test_captions_do_nothing_but_be_read(api: Api, seat: Seated) -> None:
 
 def test_nothing_of_a_blind_case_tells_where_it_comes_from(api: Api, seat: Seated) -> None:
     """An audit, a golden and a twice-decided case look the same: no score, no route, no why."""
-    for route in (CaseRoute.AUDIT, CaseRoute.GOLDEN, CaseRoute.FLAGGED):
-        add_case(api.services, route=route, caption="the same", score=0.2, blind=True)
+    routes = {"red": CaseRoute.AUDIT, "blue": CaseRoute.GOLDEN, "green": CaseRoute.FLAGGED}
+    for colour, route in routes.items():
+        image = a_picture(colour)
+        add_case(
+            api.services, route=route, caption="the same", score=0.2, blind=True, image=image
+        )
     page = seat("amina").open()
     seen = set()
     for _ in range(3):
@@ -508,6 +512,21 @@ def test_a_held_case_waits_under_mine(api: Api, seat: Seated) -> None:
     page.keyboard.press("z")
     expect(page.locator(f'article[data-case="{first}"]')).to_be_visible()
     eventually(lambda: answers(api.services) == {})
+
+
+def test_a_skipped_case_goes_to_somebody_else(api: Api, seat: Seated) -> None:
+    """What is skipped with s never comes back to the same person, but to the next one."""
+    first, second = add_queue(api.services, 2)
+    page = seat("amina").open()
+    expect(page.locator(f'article[data-case="{first}"]')).to_be_visible()
+    press(page, "s")
+    expect(page.locator(f'article[data-case="{second}"]')).to_be_visible()
+    press(page, "s")
+    expect(page.get_by_text("Nothing waits for you")).to_be_visible()
+    eventually(lambda: claimed(api.services) == {})
+    page.reload()
+    expect(page.get_by_text("Nothing waits for you")).to_be_visible()
+    expect(seat("berta").open().locator(f'article[data-case="{first}"]')).to_be_visible()
 
 
 def test_a_case_is_assigned_to_a_lead(api: Api, seat: Seated) -> None:

@@ -285,7 +285,8 @@ function lose(item, words) {
   refresh();
   notice(words);
   at("take").querySelector("[data-words]").textContent = "This case is not yours any more.";
-  document.querySelector('[data-do="take"]').focus();
+  scrollTo(0, 0);
+  document.querySelector('[data-do="take"]').focus({ preventScroll: true });
 }
 
 async function take() {
@@ -482,7 +483,10 @@ addEventListener("beforeunload", event => { if (outbox.entries.size > 0 && outbo
 setInterval(keep, Number(desk.dataset.leaseS) * 250);
 setInterval(fill, LOOK_AGAIN_MS);
 setInterval(showUndo, 250);
-setInterval(() => { if (!isAway && performance.now() - touchedAt > AWAY_AFTER_MS) pauseWork(); }, 1000);
+setInterval(() => {
+  const isIdle = performance.now() - touchedAt > AWAY_AFTER_MS;
+  if (isIdle && !isAway && (isQueue || held().length > 0)) pauseWork();
+}, 1000);
 
 setKeys(localStorage.getItem("single-keys") !== "off");
 const given = document.querySelector("article.case");
