@@ -46,14 +46,13 @@ def webhooks_list(as_json: Json = False) -> None:
     if as_json:
         print_document([EndpointOut.of(e).model_dump(mode="json") for e in found])
         return
-    table = Table("id", "platform, URL", "state", "waiting", "failed", box=None, pad_edge=False)
     for endpoint in found:
-        state = "enabled" if endpoint.disabled_at is None else f"off: {endpoint.disabled_why}"
-        where = Text("\n").join(
-            Text(printable(part), overflow="fold") for part in (endpoint.platform, endpoint.url)
+        state = "enabled" if endpoint.disabled_at is None else f"disabled: {endpoint.disabled_why}"
+        people.print(Text(printable(f"{endpoint.platform}  {endpoint.url}")), soft_wrap=True)
+        people.print(
+            Text(f"  {endpoint.id}  {state}, {endpoint.pending} waiting, {endpoint.failed} failed"),
+            soft_wrap=True,
         )
-        table.add_row(str(endpoint.id), where, state, str(endpoint.pending), str(endpoint.failed))
-    people.print(table)
 
 
 @webhooks_app.command("remove")

@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import hypothesis
 import pytest
+import schemathesis
 from click.testing import Result
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import status_code_conformance
 from sqlalchemy import text
 from standardwebhooks import WebhookVerificationError
 from typer.testing import CliRunner
@@ -22,6 +26,7 @@ from moderation.errors import InputRefused
 from moderation.metrics import WebhookMetrics
 from moderation.settings import Settings
 from moderation.store.cases import Route
+from moderation.store.sessions import Kind
 from moderation.store.users import Role
 from moderation.types import Outcome, Reason, Verdict
 from moderation.wiring import Services
@@ -699,3 +704,33 @@ def test_the_commands(
     assert isinstance(run("remove", added["id"]).exception, InputRefused)
     actors = rows(services, "SELECT DISTINCT actor FROM audit_log WHERE action LIKE 'webhook.%'")
     assert {"actor": f"cli:{getpass.getuser()}"} in actors
+
+
+def test_generated_requests_of_an_admin_never_break_it(api: Api, platform: Platform) -> None:
+    """Each operation on webhooks answers with a status that its document knows."""
+    add_endpoint(api.services, platform.url)
+    judge(api.services)
+    schema = schemathesis.openapi.from_url(f"{api.url}/openapi.json")
+    operations = [
+        found.ok() for found in schema.include(path_regex="webhooks").get_all_operations()
+    ]
+    assert len(operations) == 9
+    with signed_in(api, "ada", Role.ADMIN, kind=Kind.TOKEN) as ada:
+        for operation in operations:
+
+            @hypothesis.settings(
+                max_examples=15,
+                deadline=None,
+                database=None,
+                derandomize=True,
+                suppress_health_check=list(hypothesis.HealthCheck),
+            )
+            @hypothesis.given(case=operation.as_strategy())
+            def conforms(case: schemathesis.Case) -> None:
+                case.call_and_validate(
+                    headers={"Authorization": ada.headers["Authorization"]},
+                    checks=[not_a_server_error, status_code_conformance],
+                    timeout=30,
+                )
+
+            conforms()
