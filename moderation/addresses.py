@@ -10,6 +10,7 @@ from moderation.settings import Settings
 
 _FILE = "addresses.json"
 _KEY_FILE = "api-key"
+_PASSWORD_FILE = "desk-password"  # noqa: S105 - where one is kept
 
 
 class Addresses(BaseModel):
@@ -54,6 +55,21 @@ def read_local_key(data_dir: Path) -> str | None:
     """Read this machine's own API key, if `captionguard up` has made one."""
     try:
         return (data_dir / _KEY_FILE).read_text().strip()
+    except FileNotFoundError:
+        return None
+
+
+def write_desk_password(data_dir: Path, password: str) -> Path:
+    """Keep the password of this machine's own account where only its owner may read it."""
+    path = data_dir / _PASSWORD_FILE
+    _write_private(path, password + "\n")
+    return path
+
+
+def read_desk_password(data_dir: Path) -> str | None:
+    """Read that password, if `captionguard up` has made the account."""
+    try:
+        return (data_dir / _PASSWORD_FILE).read_text().strip()
     except FileNotFoundError:
         return None
 

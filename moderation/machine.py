@@ -21,11 +21,15 @@ from moderation import addresses
 from moderation.addresses import Addresses
 from moderation.errors import ServiceUnavailable, SetupError
 from moderation.local import EmbeddedPostgres, EmbeddedRedis
+from moderation.review import accounts
+from moderation.review.passwords import hash_password, new_password
 from moderation.settings import Settings
-from moderation.store import database, keys, workers
+from moderation.store import database, keys, users, workers
+from moderation.store.audit import Actor
 from moderation.supervisor import Role, Supervisor, command_of
 
 LOCAL_PLATFORM = "local"
+LOCAL_ACCOUNT = "demo"
 _READY_TIMEOUT_S = 120.0
 
 
@@ -73,6 +77,7 @@ class Machine:
         self._cleanup.callback(self._database.dispose)
         database.migrate(self._database)
         _ensure_local_key(self._data_dir, self._database)
+        _ensure_local_account(self._data_dir, self._database)
         port = _choose_port(self._settings)
         self.addresses = Addresses(
             pid=os.getpid(),
@@ -146,6 +151,10 @@ class Machine:
         for url in self._worker_metrics_urls():
             table.add_row("worker metrics", url)
         table.add_row("API key", f"in {self._data_dir / 'api-key'}")
+        table.add_row("moderators' desk", f"{self.addresses.api_url}/review")
+        if addresses.read_desk_password(self._data_dir) is not None:
+            password = f"in {self._data_dir / 'desk-password'}"
+            table.add_row(f"password of {LOCAL_ACCOUNT}", password)
         table.add_row("logs", str(self._data_dir / "logs"))
         console.print(table)
 
@@ -162,6 +171,23 @@ class Machine:
     def _worker_beats(self) -> bool:
         with self._database.connect() as connection:
             return bool(workers.living(connection, lease_s=self._settings.lease_s))
+
+
+def _ensure_local_account(data_dir: Path, engine: Engine) -> None:
+    """Make an account for the desk on an empty database: who runs this machine is its admin.
+
+    Once there are people, nothing is made any more: that account may have been disabled.
+    """
+    with engine.begin() as connection:
+        if users.list_all(connection):
+            return
+        password = new_password()
+        accounts.add(
+            connection, Actor(f"cli:{LOCAL_ACCOUNT}"), LOCAL_ACCOUNT, users.Role.ADMIN,
+            password_hash=hash_password(password, name=LOCAL_ACCOUNT),
+        )  # fmt: skip
+        # Before the commit: an account whose password nobody knows would be worth nothing.
+        addresses.write_desk_password(data_dir, password)
 
 
 def _ensure_local_key(data_dir: Path, engine: Engine) -> None:

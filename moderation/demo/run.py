@@ -4,11 +4,12 @@ import time
 from collections.abc import Iterator
 from threading import Event
 
+from moderation.addresses import read_desk_password
 from moderation.client import Client, Post, Sent
 from moderation.console import people, progress, results_table, show_summary
 from moderation.demo.posts import stream
 from moderation.intake import SubmissionIn
-from moderation.machine import Machine
+from moderation.machine import LOCAL_ACCOUNT, Machine
 from moderation.results import Result, result_of, truth_of
 from moderation.settings import Settings
 
@@ -38,12 +39,23 @@ def run_demo(
                 people.print(f"… and {len(results) - _TABLE_ROWS} more.")
             show_summary(results, truth_of(results), seconds=seconds)
             machine.show_addresses(people)
+            _show_account(settings, machine)
         if not once and not stop.is_set():
             if not quiet:
                 people.print("Everything stays up. Ctrl-C stops it.")
             while not stop.wait(0.5):
                 machine.tend()
     return results, seconds
+
+
+def _show_account(settings: Settings, machine: Machine) -> None:
+    """Print the way to the desk, where the posts above wait for a person."""
+    password = read_desk_password(settings.data_dir)
+    if password is not None:
+        people.print(
+            f"Decide on the flagged ones at {machine.addresses.api_url}/review\n"
+            f"  name {LOCAL_ACCOUNT}, password {password}"
+        )
 
 
 def _posts(n: int, seed: int) -> Iterator[Post]:

@@ -51,8 +51,12 @@ def test_it_shows_people_a_table(tmp_path: Path) -> None:
     header = next(line for line in lines if line.startswith("image"))
     assert header.split() == ["image", "caption", "score", "verdict", "truth"]
     assert sum(line.startswith("scene-") for line in lines) == 12
-    for told in ("accuracy", "precision", "recall", "/docs", "/metrics", "12 posts in"):
+    for told in ("accuracy", "precision", "recall", "/docs", "/metrics", "/review", "12 posts in"):
         assert told in done.stderr
+    # An account for the desk, ready to be used, whose password others on the machine cannot read.
+    file = tmp_path / "data" / "desk-password"
+    assert f"name demo, password {file.read_text().strip()}" in done.stderr
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_ctrl_c_ends_it_in_the_middle(tmp_path: Path) -> None:

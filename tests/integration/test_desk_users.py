@@ -361,6 +361,18 @@ def test_a_command_makes_the_first_account(machine: Machine) -> None:
     assert [str(actor).startswith("cli:") for (actor,) in actors] == [True]
 
 
+def test_a_machine_comes_with_an_account(machine: Machine) -> None:
+    """`up` makes an admin on an empty database, and tells where its password is, not which."""
+    password = (machine.data_dir / "desk-password").read_text().strip()
+    signed = machine.http.post("/v1/review/session", json={"name": "demo", "password": password})
+    bearer = {"Authorization": f"Bearer {signed.json()['token']}"}
+    assert machine.http.get("/v1/review/session", headers=bearer).json()["role"] == "admin"
+    told = (machine.data_dir / "up.log").read_text()
+    assert "/review" in told
+    assert "desk-password" in told.replace("\n", "")
+    assert password not in told
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
