@@ -50,7 +50,9 @@ _KNOWN = text(
     SELECT copy_blob FROM cases WHERE submission_id = :submission AND copy_blob IS NOT NULL
     UNION ALL
     SELECT copy_blob FROM cases JOIN submissions ON submissions.id = cases.submission_id
-    WHERE coalesce(image_blob, image_url) = :blob AND image_blob IS NOT NULL
+    WHERE hashtextextended(coalesce(image_blob, image_url), 0)
+            = hashtextextended(CAST(:blob AS text), 0)
+        AND image_blob = :blob
         AND copy_blob IS NOT NULL
     LIMIT 1
     """

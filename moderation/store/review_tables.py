@@ -135,7 +135,7 @@ Index(
 Index(
     "ix_cases_copy_blob",
     cases.c.copy_blob,
-    postgresql_using="hash",
+    cases.c.submission_id,
     postgresql_where=cases.c.copy_blob.is_not(None),
 )
 Index(
@@ -346,10 +346,14 @@ secrets = Table(
 )
 
 # Every submission with the same image, whether it came as a file or by its URL.
+# Hashed, since a URL may be longer than an index takes; with the id, so that of thousands only the
+# newest are read.
 Index(
     "ix_submissions_image",
-    func.coalesce(submissions.c.image_blob, submissions.c.image_url),
-    postgresql_using="hash",
+    func.hashtextextended(
+        func.coalesce(submissions.c.image_blob, submissions.c.image_url), text("0")
+    ),
+    submissions.c.id,
 )
 
 APPEND_ONLY = (decisions, undone_decisions, case_notes, appeals, audit_log)

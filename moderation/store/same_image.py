@@ -20,20 +20,33 @@ class SameImage:
     created_at: datetime
 
 
+# Ids rise with time, and of an image that was posted thousands of times few are read.
 # An audit or a golden case is not to be found through its neighbours. One that two people are to
 # decide is, but says as little as it does by itself.
 _SAME_IMAGE = text(
     """
-    WITH same AS (
-        SELECT others.id
-        FROM submissions AS this JOIN submissions AS others
-            ON coalesce(others.image_blob, others.image_url)
-                = coalesce(this.image_blob, this.image_url)
-        WHERE this.id = :submission_id
+    WITH this AS MATERIALIZED (
+        SELECT coalesce(image_blob, image_url) AS image FROM submissions WHERE id = :submission_id
+    ), same AS (
+        (
+            SELECT id FROM submissions
+            WHERE hashtextextended(coalesce(image_blob, image_url), 0)
+                    = (SELECT hashtextextended(image, 0) FROM this)
+                AND coalesce(image_blob, image_url) = (SELECT image FROM this)
+                AND id <> :submission_id
+            ORDER BY id DESC LIMIT :limit
+        )
         UNION
         SELECT others.submission_id
-        FROM cases AS ours JOIN cases AS others ON others.copy_blob = ours.copy_blob
-        WHERE ours.submission_id = :submission_id
+        FROM (
+            SELECT DISTINCT copy_blob FROM cases
+            WHERE submission_id = :submission_id AND copy_blob IS NOT NULL
+        ) AS ours
+        CROSS JOIN LATERAL (
+            SELECT DISTINCT submission_id FROM cases
+            WHERE cases.copy_blob = ours.copy_blob AND submission_id <> :submission_id
+            ORDER BY submission_id DESC LIMIT :limit
+        ) AS others
     )
     SELECT submissions.id AS submission_id, newest.id AS case_id, submissions.caption,
            verdicts.outcome, submissions.created_at
@@ -45,8 +58,7 @@ _SAME_IMAGE = text(
         WHERE submission_id = same.id AND route IN ('flagged', 'unscorable', 'appeal')
         ORDER BY created_at DESC, id DESC LIMIT 1
     ) AS newest ON true
-    WHERE same.id <> :submission_id
-    ORDER BY submissions.created_at DESC, submissions.id DESC
+    ORDER BY submissions.id DESC
     LIMIT :limit
     """
 )

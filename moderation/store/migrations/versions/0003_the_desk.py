@@ -35,8 +35,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_submissions_image",
         "submissions",
-        [sa.literal_column("coalesce(image_blob, image_url)")],
-        postgresql_using="hash",
+        [sa.literal_column("hashtextextended(coalesce(image_blob, image_url), 0)"), "id"],
     )
     op.create_table(
         "users",
@@ -384,8 +383,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_cases_copy_blob",
         "cases",
-        ["copy_blob"],
-        postgresql_using="hash",
+        ["copy_blob", "submission_id"],
         postgresql_where=sa.text("copy_blob IS NOT NULL"),
     )
     op.create_index(
