@@ -11,7 +11,10 @@ from moderation.types import Outcome
 
 @dataclass(frozen=True, slots=True)
 class SameImage:
-    """Another submission; `case_id` is of its newest case, if that is there for all to know of."""
+    """Another submission; `case_id` is of its newest case that is not blind.
+
+    `outcome` is None also while a blind case of it waits.
+    """
 
     submission_id: UUID
     case_id: UUID | None
@@ -20,9 +23,8 @@ class SameImage:
     created_at: datetime
 
 
-# Ids rise with time, and of an image that was posted thousands of times few are read.
-# An audit or a golden case is not to be found through its neighbours. One that two people are to
-# decide is, but says as little as it does by itself.
+# Ids rise with time, and of an image that was posted thousands of times few are read. What waits to
+# be decided blind is not to be found, nor known, through its neighbours.
 _SAME_IMAGE = text(
     """
     WITH this AS MATERIALIZED (
@@ -49,13 +51,17 @@ _SAME_IMAGE = text(
         ) AS others
     )
     SELECT submissions.id AS submission_id, newest.id AS case_id, submissions.caption,
-           verdicts.outcome, submissions.created_at
+           CASE WHEN NOT EXISTS (
+               SELECT FROM cases
+               WHERE submission_id = same.id AND blind AND state <> 'resolved'
+           ) THEN verdicts.outcome END AS outcome, submissions.created_at
     FROM same
     JOIN submissions ON submissions.id = same.id
     LEFT JOIN verdicts ON verdicts.submission_id = same.id
     LEFT JOIN LATERAL (
         SELECT id FROM cases
         WHERE submission_id = same.id AND route IN ('flagged', 'unscorable', 'appeal')
+            AND NOT blind
         ORDER BY created_at DESC, id DESC LIMIT 1
     ) AS newest ON true
     ORDER BY submissions.id DESC

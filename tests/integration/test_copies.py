@@ -23,7 +23,7 @@ from moderation.types import ImageRef, NewSubmission, Outcome, Reason, Verdict
 from moderation.wiring import Services
 from tests.conftest import Api, Machine, eventually
 from tests.integration.conftest import ImageHost, picture
-from tests.integration.desk import add_case, signed_in
+from tests.integration.desk import add_case, signed_in, state_of
 from workers.copies import Copier
 from workers.kept import KeptFiles
 
@@ -346,14 +346,29 @@ def test_submissions_with_the_same_image_are_found(services: Services) -> None:
     assert found[1].caption == "a ball"
 
 
-@pytest.mark.parametrize("route", [Route.AUDIT, Route.GOLDEN])
-def test_the_same_image_tells_of_no_hidden_case(services: Services, route: Route) -> None:
-    """That a submission is audited, or has a known answer, is told nowhere."""
+@pytest.mark.parametrize("route", [Route.FLAGGED, Route.AUDIT, Route.GOLDEN])
+def test_the_same_image_tells_nothing_of_a_blind_case(services: Services, route: Route) -> None:
+    """Neither its id nor the verdict, which whoever gets it next is not to know."""
     blob = services.blobs.put(picture())
-    passed = Verdict(Outcome.PASS, "c", "m", 0.35, cosine=0.3, score=0.9)
-    (hidden,) = judged(services, ImageRef(blob=blob), verdict=passed)
-    (this,) = judged(services, ImageRef(blob=blob))
+    this = add_case(services, image=picture())
+    hidden = add_case(services, route=route, blind=True, image=picture())
     with services.database.begin() as connection:
-        add_cases(connection, [NewCase(hidden, route, copy_blob=blob)])
-        (same,) = same_image(connection, this, limit=9)
-    assert (same.submission_id, same.case_id) == (hidden, None)
+        (same,) = same_image(connection, _submission(services, this), limit=9)
+        assert (same.submission_id, same.case_id, same.outcome) == (
+            _submission(services, hidden), None, None,
+        )  # fmt: skip
+        connection.execute(
+            text(
+                "UPDATE cases SET state = 'resolved', resolution = 'match', resolved_at = now(),"
+                " copy_blob = :blob WHERE id = :id"
+            ),
+            {"id": hidden, "blob": blob},
+        )
+        (same,) = same_image(connection, _submission(services, this), limit=9)
+    assert (same.case_id, same.outcome is None) == (None, False)
+
+
+def _submission(services: Services, case_id: UUID) -> UUID:
+    found = state_of(services, case_id)["submission_id"]
+    assert isinstance(found, UUID)
+    return found
