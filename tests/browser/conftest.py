@@ -41,16 +41,20 @@ class Seat:
 
     def __init__(self, browser: Browser, api: Api, name: str, role: Role, **options: Any) -> None:
         add_user(api.services, name, role)
-        with api.services.database.begin() as connection:
-            opened = sessions.open_session(
-                connection, name, kind=Kind.BROWSER, lasts=timedelta(hours=1)
-            )
-        self.url = api.url
+        self._api, self._name = api, name
         self.noise: list[str] = []
         self.context = browser.new_context(base_url=api.url, **options)
-        self.context.add_cookies([{"name": COOKIE, "value": opened.token, "url": api.url}])
+        self.sign_in()
         self.context.on("console", lambda message: self._hear(message.text))
         self.context.on("weberror", lambda error: self._hear(str(error.error)))
+
+    def sign_in(self) -> None:
+        """Give the browser a fresh session, as the log-in does."""
+        with self._api.services.database.begin() as connection:
+            opened = sessions.open_session(
+                connection, self._name, kind=Kind.BROWSER, lasts=timedelta(hours=1)
+            )
+        self.context.add_cookies([{"name": COOKIE, "value": opened.token, "url": self._api.url}])
 
     def _hear(self, text: str) -> None:
         if not text.startswith("Failed to load resource"):

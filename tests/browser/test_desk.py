@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from sqlalchemy import func, insert, select, text, update
 
 from moderation.demo.posts import encode, sample_pair
-from moderation.store import users
+from moderation.store import sessions, users
 from moderation.store.cases import Route as CaseRoute
 from moderation.store.review_tables import claims, decisions, policy_reasons
 from moderation.store.users import Role
@@ -293,6 +293,19 @@ def test_a_lease_that_ran_out_is_told_and_nothing_typed_is_lost(
             assert connection.execute(select(decisions.c.note)).scalar_one() == "half a thought"
 
 
+def test_a_page_that_is_open_keeps_its_cases(browser: Browser, services: Services) -> None:
+    """Heartbeats hold both the case that is shown and the one that comes next."""
+    hasty = replace(services, settings=services.settings.model_copy(update={"review_lease_s": 1}))
+    add_queue(services, 2)
+    with serve_api(hasty) as api, seats(browser, api) as seat, signed_in(api, "berta") as berta:
+        page = seat("amina").open()
+        expect(page.locator("article.case")).to_be_visible()
+        eventually(lambda: bool(page.wait_for_timeout(20)) or len(claimed(services)) == 2)
+        page.wait_for_timeout(2000)
+        assert berta.post("/v1/review/claims", json={}).status_code == 204
+        expect(page.locator("#actions")).to_be_visible()
+
+
 def _claim(berta: httpx.Client, taken: list[Any]) -> bool:
     """Try to claim; whether the first case, whose lease ran out, has been taken over."""
     answer = berta.post("/v1/review/claims", json={})
@@ -359,6 +372,50 @@ def test_without_a_network_decisions_are_kept(api: Api, seat: Seated) -> None:
     eventually(lambda: answers(api.services) == {first: ["mismatch"]})
 
 
+def test_an_answer_that_gets_lost_is_asked_for_again(api: Api, seat: Seated) -> None:
+    """Where the decision came through and its answer did not, sending it again decides once."""
+    allow_any_reason(api.services)
+    first, _ = add_queue(api.services, 2)
+    page = seat("amina").open()
+    expect(page.locator("article.case")).to_be_visible()
+    tries: list[int] = []
+
+    def lose_the_first(route: Route) -> None:
+        answer = route.fetch()
+        tries.append(answer.status)
+        if len(tries) == 1:
+            route.abort()
+        else:
+            route.fulfill(response=answer)
+
+    page.route("**/decision", lose_the_first)
+    press(page, "m")
+    expect(page.locator("#unsent")).to_be_visible()
+    expect(page.locator("#unsent")).to_be_hidden()
+    assert tries == [200, 200]
+    assert answers(api.services) == {first: ["match"]}
+    expect(page.locator("#returned")).to_be_hidden()
+
+
+def test_who_was_signed_out_loses_no_decision(api: Api, seat: Seated) -> None:
+    """A decision waits for the log-in, which can happen in another tab, and goes through then."""
+    allow_any_reason(api.services)
+    first, _ = add_queue(api.services, 2)
+    someone = seat("amina")
+    page = someone.open()
+    expect(page.locator("article.case")).to_be_visible()
+    with api.services.database.begin() as connection:
+        sessions.end_all(connection, "amina")
+    press(page, "m")
+    expect(page.locator("#unsent")).to_contain_text("You are signed out")
+    expect(page.locator("#unsent").get_by_role("link", name="Sign in")).to_be_visible()
+    assert answers(api.services) == {}
+    someone.sign_in()
+    page.evaluate("dispatchEvent(new Event('focus'))")
+    expect(page.locator("#unsent")).to_be_hidden()
+    assert answers(api.services) == {first: ["match"]}
+
+
 def test_a_decision_that_comes_too_late_brings_its_case_back(api: Api, seat: Seated) -> None:
     """A decision that is refused is told of, and its case can be looked at with what was typed."""
     allow_any_reason(api.services)
@@ -418,9 +475,7 @@ def test_nothing_of_a_blind_case_tells_where_it_comes_from(api: Api, seat: Seate
     routes = {"red": CaseRoute.AUDIT, "blue": CaseRoute.GOLDEN, "green": CaseRoute.FLAGGED}
     for colour, route in routes.items():
         image = a_picture(colour)
-        add_case(
-            api.services, route=route, caption="the same", score=0.2, blind=True, image=image
-        )
+        add_case(api.services, route=route, caption="the same", score=0.2, blind=True, image=image)
     page = seat("amina").open()
     seen = set()
     for _ in range(3):

@@ -18,9 +18,10 @@ let csrf = document.querySelector('meta[name="csrf"]').content;
 
 /** POST a document; the response of a success. */
 export async function post(path, body = {}, options = {}) {
+  const used = csrf;
   let response = await send(path, body, options);
   // After signing in again in another tab, this page's token is of a session that has ended.
-  if (response.status === 403 && (await renewToken())) response = await send(path, body, options);
+  if (response.status === 403 && (await isRenewed(used))) response = await send(path, body, options);
   if (response.ok) return response;
   if (response.status === 401) throw new SignedOut("You are signed out.");
   if (response.status >= 500 || response.status === 429) throw new Unreachable("The server is busy.");
@@ -38,14 +39,13 @@ async function send(path, body, options) {
   }
 }
 
-async function renewToken() {
+async function isRenewed(used) {
   const response = await fetch("/review", { headers: { "X-Requested-With": "desk" } }).catch(() => null);
-  if (!response?.ok) return false;
-  const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  const found = page.querySelector('meta[name="csrf"]')?.content;
-  const is_new = found !== undefined && found !== csrf;
-  if (is_new) csrf = found;
-  return is_new;
+  if (response?.ok) {
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    csrf = page.querySelector('meta[name="csrf"]')?.content ?? csrf;
+  }
+  return csrf !== used;
 }
 
 async function refusal(response) {
