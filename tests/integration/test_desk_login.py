@@ -351,6 +351,25 @@ def test_many_names_from_one_address_are_few_guesses(strict: Api) -> None:
     assert "Too many failed log-ins." in page.text
 
 
+def test_a_proxy_that_is_trusted_says_who_asks(settings: Settings, services: Services) -> None:
+    """Behind a proxy that is set, each address behind it has its own limit."""
+    opened = open_services(
+        settings.model_copy(update={"login_attempts": 1, "trusted_proxies": "127.0.0.1"})
+    )
+    with serve_api(opened) as running:
+        statuses = []
+        for name, address in (("a", "203.0.113.9"), ("b", "203.0.113.9"), ("c", "203.0.113.10")):
+            answer = running.http.post(
+                "/v1/review/session",
+                json={"name": name, "password": "a wrong password"},
+                # What a client sends itself stands before what the proxy adds.
+                headers={"X-Forwarded-For": f"198.51.100.{ord(name)}, {address}"},
+            )
+            statuses.append(answer.status_code)
+    opened.close()
+    assert statuses == [401, 429, 401]
+
+
 def test_who_gets_in_has_their_tries_back(strict: Api) -> None:
     """Typing errors before a right password do not add up over a day."""
     right = {"name": "anna", "password": PASSWORD}
