@@ -67,7 +67,7 @@ def webhooks_remove(endpoint: UUID) -> None:
 
 @webhooks_app.command("enable")
 def webhooks_enable(endpoint: UUID) -> None:
-    """Send again to an endpoint that was disabled, as after 410 Gone."""
+    """Send again to an endpoint that was disabled."""
     from moderation.review import webhooks
 
     with open_database().begin() as connection:

@@ -3,7 +3,10 @@
 import getpass
 import json
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -261,6 +264,34 @@ def test_what_has_left_the_house_cannot_be_undone(api: Api, platform: Platform) 
         assert undone.json()["detail"]["problem"] == "too_late"
         let_time_pass(api.services)
         eventually(lambda: states(api.services) == {"delivered": 2})
+
+
+def test_undone_or_told_and_never_both(api: Api, platform: Platform) -> None:
+    """However deliveries and undos race: a case is undone, or its platform hears of it."""
+    services = api.services
+    _, secret = add_endpoint(services, platform.url)
+
+    def reply(_: Received) -> Reply:
+        time.sleep(0.3)
+        return Reply()
+
+    platform.reply = reply
+    case_ids = [str(add_case(services)) for _ in range(60)]
+    with signed_in(api, "mia") as mia:
+        body = {"case_ids": case_ids, "answer": "mismatch", "reason": "spam"}
+        made = mia.post("/v1/review/decisions", json=body).json()["decided"]
+        assert len(made) == 60
+        let_time_pass(services)
+        with delivering(services), ThreadPoolExecutor(4) as pool:
+            # From the other end, and deliveries go 16 by 16: the two meet somewhere.
+            undo = [f"/v1/review/decisions/{one['decision_id']}/undo" for one in reversed(made)]
+            statuses = Counter(answer.status_code for answer in pool.map(mia.post, undo))
+            eventually(lambda: "pending" not in states(services))
+    told = {received.verified(secret)["data"]["submission_id"] for received in platform.received}
+    standing = rows(services, "SELECT submission_id FROM cases WHERE state = 'resolved'")
+    assert told == {str(row["submission_id"]) for row in standing}
+    assert set(statuses) <= {200, 409}
+    assert statuses[409] == len(told) == len(platform.received)
 
 
 def test_an_appeal_that_overturns_says_so(api: Api, platform: Platform) -> None:
