@@ -155,7 +155,9 @@ def test_a_host_that_stays_broken_becomes_unscorable(
     image_host.pages["/broken.jpg"] = lambda _: (500, b"")
     verdict = judge(machine, caption="a ball", image_url=f"{image_host.url}/broken.jpg")["verdict"]
     assert (verdict["outcome"], verdict["reason"]) == ("unscorable", "image_unreachable")
-    assert image_host.requests["/broken.jpg"] == 4, "as many tries as the settings say"
+    assert "given up after 4 tries" in verdict["detail"], "as many as the settings say"
+    # Whoever copies the case's image may have asked since.
+    assert image_host.requests["/broken.jpg"] >= 4
 
 
 def test_one_bad_item_harms_no_neighbour(machine: Machine) -> None:
@@ -292,7 +294,7 @@ def test_status_shows_a_submission(machine: Machine) -> None:
     status = judge(machine, caption="a red ball", image_base64=PICTURE)
     document = json.loads(machine.run("status", status["id"], "--json").stdout)
     assert document["verdict"] == status["verdict"]
-    assert (document["case"], document["decisions"]) == (None, [])
+    assert (document["case"], document["decisions"]) == (status["case"], [])
     assert status["id"] in machine.run("status", status["id"]).stderr
     missing = machine.run("status", str(uuid4()), check=False)
     assert missing.returncode == 1
