@@ -6,6 +6,8 @@
 
 import { post, Refused, Unreachable } from "./api.js";
 import { beat, claim, Item, release } from "./claims.js";
+import { dropDraft, keepDraft, readDraft } from "./drafts.js";
+import { isTyping, keyOf } from "./keys.js";
 import { Outbox } from "./outbox.js";
 
 const LOOK_AGAIN_MS = 10_000;
@@ -307,21 +309,8 @@ async function take() {
 
 // ---- what was typed -----------------------------------------------------------------------------
 
-const draftKey = id => `draft:${id}`;
-
 function saveDraft() {
-  if (!current) return;
-  const typed = current.typed;
-  if (Object.keys(typed).length) sessionStorage.setItem(draftKey(current.id), JSON.stringify(typed));
-  else dropDraft(current.id);
-}
-
-function readDraft(id) {
-  return JSON.parse(sessionStorage.getItem(draftKey(id)) ?? "{}");
-}
-
-function dropDraft(id) {
-  sessionStorage.removeItem(draftKey(id));
+  if (current) keepDraft(current.id, current.typed);
 }
 
 async function saveNote() {
@@ -402,14 +391,6 @@ function run(name) {
   if (DECIDING.has(name) && (isBusy || isTooSoon)) return;
   actions[name]();
 }
-
-/** The key as it is on a Latin keyboard: letters of other scripts lie on the same keys. */
-function keyOf(event) {
-  if (/^[\x21-\x7e]$/.test(event.key) && !/^(Digit|Numpad)\d$/.test(event.code)) return event.key.toLowerCase();
-  return event.code.replace(/^(Key|Digit|Numpad)/, "").toLowerCase();
-}
-
-const isTyping = target => target.closest?.('textarea, select, [contenteditable], input:not([type="radio"], [type="checkbox"])');
 
 function onKey(event) {
   touchedAt = performance.now();
