@@ -109,7 +109,8 @@ class Case:
         if isinstance(outcome, Resolved):
             self.state, self.resolution = "resolved", outcome.answer
         else:
-            self.level, self.assigned_to, self.waits = outcome.level, None, True
+            self.state, self.assigned_to = "open", None
+            self.level, self.waits = outcome.level, True
 
 
 class DeskMachine(RuleBasedStateMachine):
