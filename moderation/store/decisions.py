@@ -147,8 +147,9 @@ def _decision(row: RowMapping) -> Decision:
 
 
 # Only flagged and audit cases were drawn with a known probability. An appeal overrules what was
-# decided on them, but brings no submission of its own: nobody knows how likely it was. Audits wait
-# longer than flags, so those decided stand for those that wait (Hájek), flags and passes apart.
+# decided on them, but brings no submission of its own: nobody knows how likely it was. One answer
+# to a case that wants two says nothing yet. Audits wait longer than flags, so those decided stand
+# for those that wait (Hájek), flags and passes apart.
 _LABELLED = text(
     """
     WITH drawn AS (
@@ -157,27 +158,25 @@ _LABELLED = text(
         FROM cases WHERE route IN ('flagged', 'audit')
         GROUP BY submission_id
     ), last AS (
-        SELECT DISTINCT ON (cases.submission_id)
-            cases.submission_id, decisions.answer, decisions.created_at
-        FROM cases JOIN standing_decisions AS decisions ON decisions.case_id = cases.id
-        WHERE cases.route IN ('flagged', 'audit', 'appeal')
-        ORDER BY cases.submission_id, decisions.created_at DESC, decisions.id DESC
+        SELECT DISTINCT ON (submission_id) submission_id, resolution, resolved_at
+        FROM cases WHERE route IN ('flagged', 'audit', 'appeal') AND resolution IS NOT NULL
+        ORDER BY submission_id, resolution IN ('match', 'mismatch') DESC, resolved_at DESC, id DESC
     ), weighted AS (
-        SELECT submission_id, verdicts.cosine, last.answer,
+        SELECT submission_id, verdicts.cosine, last.resolution,
             1 / inclusion_probability * sum(1 / inclusion_probability) OVER alike
                 / sum(1 / inclusion_probability)
-                    FILTER (WHERE last.answer IN ('match', 'mismatch', 'unsure')) OVER alike
+                    FILTER (WHERE last.resolution IN ('match', 'mismatch', 'unsure')) OVER alike
                 AS weight
         FROM drawn JOIN verdicts USING (submission_id) LEFT JOIN last USING (submission_id)
         WHERE verdicts.cosine IS NOT NULL AND verdicts.model = :model
-            AND coalesce(last.created_at, drawn.opened_at)
+            AND coalesce(last.resolved_at, drawn.opened_at)
                 >= coalesce(CAST(:since AS timestamptz), '-infinity')
         WINDOW alike AS (PARTITION BY verdicts.outcome)
     )
-    SELECT weighted.cosine, weighted.answer = 'match' AS is_match, weighted.weight,
+    SELECT weighted.cosine, weighted.resolution = 'match' AS is_match, weighted.weight,
            coalesce(submissions.image_blob, submissions.image_url) AS image, submissions.caption
     FROM weighted JOIN submissions ON submissions.id = weighted.submission_id
-    WHERE weighted.answer IN ('match', 'mismatch')
+    WHERE weighted.resolution IN ('match', 'mismatch')
     ORDER BY weighted.submission_id
     """
 )
@@ -185,10 +184,9 @@ _LABELLED = text(
 _MODELS = text(
     """
     SELECT verdicts.model, count(DISTINCT verdicts.submission_id) AS pairs
-    FROM standing_decisions AS decisions
-    JOIN cases ON cases.id = decisions.case_id
-    JOIN verdicts ON verdicts.submission_id = cases.submission_id
-    WHERE cases.route IN ('flagged', 'audit') AND verdicts.cosine IS NOT NULL
+    FROM cases JOIN verdicts ON verdicts.submission_id = cases.submission_id
+    WHERE cases.route IN ('flagged', 'audit') AND cases.resolution IS NOT NULL
+        AND verdicts.cosine IS NOT NULL
     GROUP BY verdicts.model ORDER BY 2 DESC, 1
     """
 )
@@ -197,11 +195,12 @@ _MODELS = text(
 def labelled(
     connection: Connection, *, model: str, since: datetime | None = None
 ) -> list[DecidedPair]:
-    """The last decision on each submission that was flagged or audited, if it is clear.
+    """What stands on each submission that was flagged or audited: a match or a mismatch.
 
-    Only of verdicts by `model`, a fingerprint, and decided at or after `since`. Golden cases do
-    not count, nor what was last called unsure or escalated. The weight is 1/π for a submission
-    that came to review with probability π, and more where others like it are not decided yet.
+    Its last case that was settled by either; `unsure` leaves standing what stood. Only of verdicts
+    by `model`, a fingerprint, and settled at or after `since`. Golden cases do not count. The
+    weight is 1/π for a submission that came to review with probability π, and more where others
+    like it are not settled yet.
     """
     rows = connection.execute(_LABELLED, {"model": model, "since": since})
     return [DecidedPair(*row) for row in rows]

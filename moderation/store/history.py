@@ -13,7 +13,6 @@ from moderation.curves import Floats
 from moderation.store.cases import Route
 from moderation.store.decisions import Answer
 from moderation.store.review_tables import cases
-from moderation.store.review_tables import standing_decisions as decisions
 from moderation.store.tables import submissions, verdicts
 from moderation.types import Note, Outcome
 
@@ -105,11 +104,11 @@ def scored(connection: Connection, period: Period, *, model: str) -> Iterator[Sc
 
 
 def decided(connection: Connection, period: Period, *, model: str) -> Decided:
-    """The scored verdicts of a model with the last decision on their submission.
+    """The scored verdicts of a model with what stands on their submission: match or mismatch.
 
     Of flagged and audited ones, which came to review with a known probability; an appeal
-    overrules, but brings none of its own. Golden cases do not count, nor what was last
-    called unsure or escalated, which belongs to neither class.
+    overrules, but brings none of its own. A case counts once it is settled, and golden ones
+    never do; `unsure` belongs to neither class, and leaves standing what stood.
     """
     drawn = (
         select(cases.c.submission_id, func.max(cases.c.inclusion_probability).label("probability"))
@@ -119,7 +118,7 @@ def decided(connection: Connection, period: Period, *, model: str) -> Decided:
     )
     lateness = func.row_number().over(
         partition_by=verdicts.c.submission_id,
-        order_by=(decisions.c.created_at.desc(), decisions.c.id.desc()),
+        order_by=(cases.c.resolved_at.desc(), cases.c.id.desc()),
     )
     each = (
         _within(
@@ -127,23 +126,26 @@ def decided(connection: Connection, period: Period, *, model: str) -> Decided:
             select(
                 verdicts.c.cosine,
                 _WAS_FLAGGED.label("was_flagged"),
-                decisions.c.answer,
+                cases.c.resolution,
                 drawn.c.probability,
                 lateness.label("lateness"),
             ),
         )
         .join(drawn, drawn.c.submission_id == verdicts.c.submission_id)
         .join(cases, cases.c.submission_id == verdicts.c.submission_id)
-        .join(decisions, decisions.c.case_id == cases.c.id)
-        .where(_has_cosine_of(model), cases.c.route.in_((*_DRAWN, Route.APPEAL)))
+        .where(
+            _has_cosine_of(model),
+            cases.c.route.in_((*_DRAWN, Route.APPEAL)),
+            cases.c.resolution.in_((Answer.MISMATCH, Answer.MATCH)),
+        )
         .subquery()
     )
     query = select(
         each.c.cosine,
         each.c.was_flagged,
-        each.c.answer == Answer.MISMATCH,
+        each.c.resolution == Answer.MISMATCH,
         1 / each.c.probability,
-    ).where(each.c.lateness == 1, each.c.answer.in_((Answer.MISMATCH, Answer.MATCH)))
+    ).where(each.c.lateness == 1)
     columns = zip(*_copied(connection, query, "f8", "?", "?", "f8"), strict=True)
     return Decided(*(np.concatenate(parts) for parts in columns))
 

@@ -9,7 +9,7 @@ import pytest
 
 from moderation.demo import MODEL_CALIBRATION
 from moderation.errors import InputRefused
-from moderation.store import calibrations, decisions, submissions, verdicts
+from moderation.store import calibrations, case_states, decisions, submissions, verdicts
 from moderation.store.calibrations import Stored
 from moderation.store.cases import NewCase, Route, add_cases
 from moderation.store.decisions import Answer, NewDecision
@@ -49,22 +49,25 @@ def _decide(
     *answers: Answer,
     route: Route = Route.FLAGGED,
     probability: float = 1.0,
+    settled: bool = True,
 ) -> None:
-    """Open a case and decide on it, one answer after the other."""
-    for answer in answers:
-        with services.database.begin() as connection:
-            if answer is answers[0]:
-                (case,) = add_cases(connection, [NewCase(submission, route, probability)])
-            decisions.add_decisions(connection, [NewDecision(case, answer, "mia")])
+    """Open a case and decide on it; the last answer settles it, unless it waits for more."""
+    with services.database.begin() as connection:
+        (case,) = add_cases(connection, [NewCase(submission, route, probability)])
+        decisions.add_decisions(connection, [NewDecision(case, each, "mia") for each in answers])
+        if settled:
+            case_states.resolve(connection, {case: answers[-1]})
 
 
 def _read(services: Services, since: datetime | None = None) -> Labels:
     return read_source(None, services.settings, from_decisions=True, since=since).labels
 
 
-def test_the_last_clear_decision_counts(services: Services, calibration: Calibration) -> None:
+def test_the_last_clear_settlement_counts(services: Services, calibration: Calibration) -> None:
     """Of what was drawn for review; golden cases and what nobody is sure of are left out."""
-    a, b, c, d, e, f, g = _judged(services, calibration, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
+    a, b, c, d, e, f, g, h = _judged(
+        services, calibration, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+    )
     _decide(services, a, Answer.MATCH, Answer.MISMATCH)
     _decide(services, b, Answer.MATCH, Answer.UNSURE)
     _decide(services, c, Answer.ESCALATE, Answer.MATCH, route=Route.AUDIT, probability=0.05)
@@ -74,11 +77,32 @@ def test_the_last_clear_decision_counts(services: Services, calibration: Calibra
     _decide(services, f, Answer.MATCH, route=Route.APPEAL)
     _decide(services, g, Answer.MATCH, route=Route.AUDIT, probability=0.5)
     _decide(services, g, Answer.MISMATCH, route=Route.GOLDEN)
+    _decide(services, h, Answer.MATCH)
+    _decide(services, h, Answer.UNSURE, route=Route.APPEAL)
     labels = _read(services)
-    assert labels.cosines.tolist() == [0.1, 0.3, 0.5, 0.7]
-    assert labels.is_match.tolist() == [False, True, True, True]
-    assert labels.weights.tolist() == [1, 20, 1, 2]
-    assert labels.images.tolist() == [f"{n:064x}" for n in (0, 2, 4, 6)]
+    assert labels.cosines.tolist() == [0.1, 0.3, 0.5, 0.7, 0.8]
+    assert labels.is_match.tolist() == [False, True, True, True, True]
+    assert labels.weights.tolist() == [1, 20, 1, 2, 1]
+    assert labels.images.tolist() == [f"{n:064x}" for n in (0, 2, 4, 6, 7)]
+
+
+def test_what_waits_for_another_answer_is_no_label(
+    services: Services, calibration: Calibration
+) -> None:
+    """A miss that nobody has confirmed, two who differ, an escalation: others stand for them."""
+    a, b, c, d = _judged(services, calibration, [0.9, 0.91, 0.92, -0.9])
+    _decide(services, a, Answer.MISMATCH, route=Route.AUDIT, probability=0.1, settled=False)
+    _decide(services, b, Answer.MISMATCH, Answer.MISMATCH, route=Route.AUDIT, probability=0.1)
+    _decide(services, c, Answer.MATCH, route=Route.AUDIT, probability=0.1)
+    _decide(services, d, Answer.MISMATCH, Answer.MATCH, settled=False)
+    labels = _read(services)
+    assert labels.cosines.tolist() == [0.91, 0.92]
+    assert labels.weights.tolist() == pytest.approx([15, 15])
+    other = Calibration("c-1", "other-model", calibration.curve, 0.35)
+    (waiting,) = _judged(services, other, [0.1])
+    _decide(services, waiting, Answer.MISMATCH, settled=False)
+    with services.database.connect() as connection:
+        assert decisions.models_decided_on(connection) == {calibration.model: 2}
 
 
 def test_source_says_whose_cosines_they_are(services: Services, calibration: Calibration) -> None:
@@ -148,6 +172,7 @@ def test_an_audit_sample_gives_the_curve_of_all_traffic(
     flagged = cosines < 0.25
     audited = ~flagged & (rng.random(n) < 0.1)
     drawn = np.flatnonzero(flagged | audited)
+    answers = [Answer.MATCH if is_match[row] else Answer.MISMATCH for row in drawn]
     with services.database.begin() as connection:
         cases = add_cases(
             connection,
@@ -158,13 +183,7 @@ def test_an_audit_sample_gives_the_curve_of_all_traffic(
                 for row in drawn
             ],
         )
-        decisions.add_decisions(
-            connection,
-            [
-                NewDecision(case, Answer.MATCH if is_match[row] else Answer.MISMATCH, "mia")
-                for case, row in zip(cases, drawn, strict=True)
-            ],
-        )
+        case_states.resolve(connection, dict(zip(cases, answers, strict=True)))
     source = read_source(None, services.settings, from_decisions=True)
     assert len(source.labels) == len(drawn)
     assert source.labels.weights.sum() == pytest.approx(n, rel=0.15)
@@ -195,7 +214,7 @@ def test_those_decided_stand_for_those_that_wait(
         _decide(services, id_, Answer(answer))
     for id_ in ids[4:6]:
         _decide(services, id_, Answer.MATCH, route=Route.AUDIT, probability=0.1)
-    _decide(services, ids[6], Answer.ESCALATE, route=Route.AUDIT, probability=0.2)
+    _decide(services, ids[6], Answer.ESCALATE, route=Route.AUDIT, probability=0.2, settled=False)
     with services.database.begin() as connection:
         waiting = [NewCase(id_, Route.AUDIT, 0.1) for id_ in ids[7:10]]
         add_cases(connection, waiting)

@@ -12,9 +12,9 @@ import pytest
 from moderation.demo import MODEL_CALIBRATION
 from moderation.demo.captions import Swap
 from moderation.demo.posts import stream, write_posts
-from moderation.store import decisions, submissions, verdicts
+from moderation.store import case_states, submissions, verdicts
 from moderation.store.cases import NewCase, Route, add_cases
-from moderation.store.decisions import Answer, NewDecision
+from moderation.store.decisions import Answer
 from moderation.types import ImageRef, NewSubmission, PairScore
 from moderation.verdict import decide
 from moderation.wiring import Services
@@ -58,10 +58,7 @@ def test_a_report_of_decisions(services: Services, tmp_path: Path) -> None:
             ],
         )
         answers = [Answer.MATCH if match else Answer.MISMATCH for match in is_match]
-        decisions.add_decisions(
-            connection,
-            [NewDecision(case, each, "mia") for case, each in zip(cases, answers, strict=True)],
-        )
+        case_states.resolve(connection, dict(zip(cases, answers, strict=True)))
     out = tmp_path / "report.html"
     done = _report(
         MODEL_CALIBRATION,

@@ -17,11 +17,20 @@ NOW = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
 
 @dataclass(frozen=True)
 class Case:
-    """A review case and its decisions, in the order of time; a later case is decided later."""
+    """A review case and its decisions, in the order of time; a later case is decided later.
+
+    The last answer settles it, unless it waits for more.
+    """
 
     route: str
     probability: float
     answers: Sequence[str] = ()
+    waits: bool = False
+
+    @property
+    def resolution(self) -> str | None:
+        """The answer that stands."""
+        return None if self.waits or not self.answers else self.answers[-1]
 
 
 @dataclass(frozen=True)
@@ -70,19 +79,22 @@ def store(connection: Connection, past: Sequence[Past], *, now: dt.datetime = NO
                 "created_at": at,
             }
         )
-        seconds = 0
-        for case in one.cases:
+        for seconds, case in enumerate(one.cases):
             case_id = uuid7()
+            said = case.resolution
             rows["c"].append(
                 {
                     "id": case_id,
                     "submission_id": id_,
+                    "policy": one.policy,
                     "route": case.route,
                     "inclusion_probability": case.probability,
+                    "state": "resolved" if said else "open",
+                    "resolution": said,
+                    "resolved_at": at + dt.timedelta(seconds=seconds) if said else None,
                 }
             )
             for answer in case.answers:
-                seconds += 1
                 rows["d"].append(
                     {
                         "id": uuid7(),
