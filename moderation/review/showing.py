@@ -143,7 +143,7 @@ def _earlier(
             decided_by=None if is_second_look else one.decided_by,
             created_at=one.created_at,
         )
-        for one in earlier(connection, case.submission_id)
+        for one in earlier(connection, case.submission_id, case.id)
         # Other cases of the submission say what it was flagged for.
         if seen.verdict or one.case_id == case.id
     ]

@@ -199,12 +199,13 @@ _UNDECIDABLE = text(
                     WHERE decisions.case_id = cases.id AND decisions.decided_by = users.name
                         AND NOT (cases.level = 'lead' AND decisions.answer = 'escalate')
                 )
-                AND NOT (cases.route = 'appeal' AND EXISTS (
+                AND NOT EXISTS (
                     SELECT FROM cases AS others
                     JOIN standing_decisions AS decisions ON decisions.case_id = others.id
-                    WHERE others.submission_id = cases.submission_id
+                    WHERE others.submission_id = cases.submission_id AND others.id <> cases.id
+                        AND others.route <> 'golden' AND 'appeal' IN (cases.route, others.route)
                         AND decisions.decided_by = users.name
-                ))
+                )
         )
     """
 )

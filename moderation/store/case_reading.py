@@ -70,8 +70,15 @@ def read_cases(connection: Connection, case_ids: Sequence[UUID]) -> dict[UUID, S
     return {row["id"]: _stored(row) for row in rows}
 
 
-def earlier(connection: Connection, submission_id: UUID) -> list[Earlier]:
-    """The decisions on a submission that stand, oldest first; those on golden cases are apart."""
+def earlier(connection: Connection, submission_id: UUID, case_id: UUID) -> list[Earlier]:
+    """The decisions on a case and on its submission's others that stand, oldest first.
+
+    Without golden ones, nor what was said of another that still waits to be decided blind: who
+    reads it may be asked next.
+    """
+    is_blind_yet = (cases.c.state != State.RESOLVED.value) & (
+        cases.c.blind | (cases.c.route == Route.AUDIT.value)
+    )
     rows = connection.execute(
         select(
             decisions.c.case_id,
@@ -82,7 +89,11 @@ def earlier(connection: Connection, submission_id: UUID) -> list[Earlier]:
             decisions.c.created_at,
         )
         .join(cases, cases.c.id == decisions.c.case_id)
-        .where(cases.c.submission_id == submission_id, cases.c.route != Route.GOLDEN.value)
+        .where(
+            cases.c.submission_id == submission_id,
+            cases.c.route != Route.GOLDEN.value,
+            (cases.c.id == case_id) | ~is_blind_yet,
+        )
         .order_by(decisions.c.created_at, decisions.c.id)
     )
     return [Earlier(row[0], Answer(row[1]), *row[2:]) for row in rows]

@@ -41,6 +41,7 @@ class Claim:
     ending: Ending | None
 
 
+# Nobody decides a submission both at first and on appeal, whichever of the two comes before them.
 # Sub-queries that end in LIMIT stay what they are, an index look-up for each case in order; joined
 # instead, all claims and decisions ever made would be read before the first case is known.
 _NEVER_AGAIN = """
@@ -55,10 +56,12 @@ _NEVER_AGAIN = """
             AND NOT (:is_lead AND cases.level = 'lead' AND mine.answer = 'escalate')
         LIMIT 1
     ), false)
-    OR cases.route = 'appeal' AND coalesce((
+    OR cases.route <> 'golden' AND coalesce((
         SELECT true FROM cases AS others
         JOIN standing_decisions AS mine ON mine.case_id = others.id
-        WHERE others.submission_id = cases.submission_id AND mine.decided_by = :user_name
+        WHERE others.submission_id = cases.submission_id AND others.id <> cases.id
+            AND others.route <> 'golden' AND 'appeal' IN (cases.route, others.route)
+            AND mine.decided_by = :user_name
         LIMIT 1
     ), false)
 """
@@ -108,7 +111,7 @@ def next_queued(connection: Connection, user: User, policy: str | None) -> UUID 
 
 
 def barred(connection: Connection, user: User, case_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of the cases that this person has decided or skipped, or whose verdict is theirs."""
+    """Those of the cases that this person decided or skipped, or decided on appeal or before it."""
     return set(connection.execute(_BARRED, {"ids": list(case_ids), **taker(user)}).scalars())
 
 

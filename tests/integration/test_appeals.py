@@ -15,8 +15,8 @@ from moderation.store import appeals, keys
 from moderation.store.cases import Route
 from moderation.store.users import Role
 from tests.conftest import Api
-from tests.integration.answers import answer_as, claimed
-from tests.integration.desk import a_picture, add_case, add_user, signed_in, state_of
+from tests.integration.answers import answer, answer_as, claimed
+from tests.integration.desk import a_picture, add_case, add_user, rows_of, signed_in, state_of
 
 
 @pytest.fixture
@@ -165,6 +165,39 @@ def test_what_a_lead_decided_another_lead_decides_again(api: Api) -> None:
     with api.services.database.connect() as connection:
         assert appeals.undecidable(connection) == 0
     answer_as(api, "max", "match", role=Role.ADMIN)
+    assert appeals_of(api, submission_id)[0]["outcome"] == "overturned"
+
+
+def test_who_decides_an_appeal_first_decides_nothing_else_of_the_post(api: Api) -> None:
+    """Of a flag that still waits somebody else decides, and is not told of blind answers before."""
+    case_id = add_case(api.services, blind=True, answers_wanted=2)
+    submission_id = submission_of(api, case_id)
+    answer_as(api, "ann", "mismatch", case_id, note="no dog anywhere")
+    assert appeal(api, submission_id).status_code == 201
+    ((appealed,),) = rows_of(api.services, "SELECT case_id FROM appeals")
+    with signed_in(api, "bob") as bob:
+        shown = claimed(bob, UUID(str(appealed)))
+        assert shown is not None
+        assert shown["earlier"] == []
+        answer(bob, "match", UUID(shown["id"]))
+        assert claimed(bob) is None
+        taken = bob.post("/v1/review/claims", json={"case_id": str(case_id)})
+        assert taken.status_code == 409
+    with api.services.database.connect() as connection:
+        assert appeals.undecidable(connection) == 1
+    answer_as(api, "eve", "mismatch", case_id)
+    with signed_in(api, "bob") as bob:
+        shown = bob.get(f"/v1/review/cases/{appealed}").json()
+        assert [one["answer"] for one in shown["earlier"]] == ["mismatch", "match", "mismatch"]
+
+
+def test_a_lead_who_escalated_an_appeal_may_decide_it_as_a_lead(api: Api) -> None:
+    """As with any other case: of a house with one lead it has not to wait for a second."""
+    submission_id = submission_of(api, add_case(api.services))
+    answer_as(api, "ann", "mismatch")
+    assert appeal(api, submission_id).status_code == 201
+    answer_as(api, "lea", "escalate", role=Role.LEAD)
+    answer_as(api, "lea", "match", role=Role.LEAD)
     assert appeals_of(api, submission_id)[0]["outcome"] == "overturned"
 
 
