@@ -213,3 +213,24 @@ def test_long_captions_scroll_and_hide_nothing(api: Api, seat: Seated) -> None:
     caption.focus()
     page.keyboard.press("End")
     eventually(lambda: caption.evaluate("each => each.scrollTop") > 0)
+
+
+def test_what_is_chosen_and_where_one_is_shows_in_the_systems_colours(
+    api: Api, seat: Seated
+) -> None:
+    """With forced colours a chosen reason and the page that is open differ from the others."""
+    case = _rich(api.services)
+    page = seat("amina", Role.LEAD, forced_colors="active").open(f"/review/cases/{case}")
+    page.wait_for_timeout(230)
+    page.keyboard.press("t")
+    expect(page.locator("#actions")).to_be_visible()
+    page.get_by_role("radio").first.check()
+    background = "each => getComputedStyle(each).backgroundColor"
+    chosen, other = (page.locator(".choice").nth(n).evaluate(background) for n in (0, 1))
+    assert chosen != other
+    page.goto("/review/mine")
+    line = "each => getComputedStyle(each).borderBottomColor"
+    here, elsewhere = (
+        page.get_by_role("link", name=name, exact=True).evaluate(line) for name in ("Mine", "Grid")
+    )
+    assert here != elsewhere
