@@ -82,14 +82,19 @@ def lock_case(connection: Connection, case_id: UUID) -> Standing:
 
 def check_may_take(connection: Connection, reviewer: Reviewer, case: Standing) -> None:
     """Raise `DeskRefused` where this locked case is not for this person, claims apart."""
-    if (why := why_not(reviewer, case)) is not None:
+    is_barred = bool(claims.barred(connection, reviewer.user, [case.id]))
+    if (why := why_not(reviewer, case, is_barred=is_barred)) is not None:
         raise why
-    if claims.barred(connection, reviewer.user, [case.id]):
-        raise barred()
 
 
-def why_not(reviewer: Reviewer, case: Standing) -> DeskRefused | None:
-    """Why somebody may not take a case as it stands, whatever they did before; None if they may."""
+def why_not(reviewer: Reviewer, case: Standing, *, is_barred: bool) -> DeskRefused | None:
+    """Why somebody may not take a case as it stands, claims apart; None if they may.
+
+    `is_barred` says that they have decided or skipped it before.
+    """
+    # First for a blind one: whether anybody else is asked after them says whether it is golden.
+    if is_barred and case.blind:
+        return _barred()
     if case.state is State.RESOLVED:
         return DeskRefused(
             Problem.CASE_RESOLVED, "This case has been decided meanwhile. Take the next one."
@@ -103,11 +108,10 @@ def why_not(reviewer: Reviewer, case: Standing) -> DeskRefused | None:
         )
     if not case.is_available:
         return taken()
-    return None
+    return _barred() if is_barred else None
 
 
-def barred() -> DeskRefused:
-    """The refusal of what somebody decided or skipped before."""
+def _barred() -> DeskRefused:
     return DeskRefused(
         Problem.NOT_YOURS,
         "You have decided or skipped this before, so somebody else looks at it now. "

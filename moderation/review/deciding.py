@@ -112,10 +112,8 @@ def _why_not_many(
 ) -> DeskRefused | None:
     if case is None:
         return DeskRefused(Problem.NOT_YOURS, "There is no such case.")
-    if (why := claiming.why_not(reviewer, case)) is not None:
+    if (why := claiming.why_not(reviewer, case, is_barred=is_barred)) is not None:
         return why
-    if is_barred:
-        return claiming.barred()
     if case.blind:
         # Who decides by the list looks at none of them closely, which these are there to measure.
         return DeskRefused(Problem.NOT_YOURS, "This case is decided by itself, on its own page.")

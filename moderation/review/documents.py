@@ -72,8 +72,12 @@ class CaseOut(BaseModel):
     caption_direction: str = Field(description="ltr or rtl, by the first letter that has one")
     created_at: datetime | None = Field(description="when the submission came in")
     due_at: datetime | None = Field(description="of two that wait, the earlier is next")
-    state: str = Field(description="open, held or resolved")
-    level: str = Field(description="who may decide: moderator or lead")
+    state: str = Field(
+        description="open, held or resolved; of a blind one moderators see open or held only"
+    )
+    level: str = Field(
+        description="who may decide: moderator or lead; of a blind one moderators see their own"
+    )
     blind: bool
     route: str | None = Field(description="flagged, unscorable, audit, golden or appeal")
     why: str | None = Field(description="why it is here, in a sentence")

@@ -22,7 +22,7 @@ from moderation.review.words import direction, score_sentence, why
 from moderation.settings import Settings
 from moderation.store.case_notes import notes_of
 from moderation.store.case_reading import StoredCase, earlier, read_cases
-from moderation.store.cases import Route, State
+from moderation.store.cases import Level, Route, State
 from moderation.store.claims import Claim
 from moderation.store.reasons import reasons_for
 from moderation.store.same_image import same_image
@@ -80,8 +80,7 @@ def _document(
         policy=case.policy,
         caption=case.caption,
         caption_direction=direction(case.caption),
-        state=case.state.value,
-        level=case.level.value,
+        **_of_its_way(case, seen),
         blind=case.blind,
         image_url=f"/v1/review/cases/{case.id}/image" if case.has_copy else None,
         image_problem=case.copy_problem,
@@ -124,6 +123,20 @@ def _of_the_verdict(case: StoredCase, seen: Sight) -> dict[str, object]:
         "detail": case.detail,
         "resolution": case.resolution and case.resolution.value,
         "notes_of_verdict": list(case.notes_of_verdict),
+    }
+
+
+def _of_its_way(case: StoredCase, seen: Sight) -> dict[str, str]:
+    """Where a case stands; of a blind one only whether it is laid aside.
+
+    What an answer leads to would tell: a golden case is settled by any first one.
+    """
+    if seen.verdict or seen.others:
+        return {"state": case.state.value, "level": case.level.value}
+    is_held = case.state is State.HELD
+    return {
+        "state": (State.HELD if is_held else State.OPEN).value,
+        "level": Level.MODERATOR.value,
     }
 
 

@@ -88,13 +88,14 @@ def _why_not(
         return DeskRefused(Problem.NOT_YOURS, "Only who made a decision can undo it.")
     if decision.id not in {one.id for one in standing}:
         return DeskRefused(Problem.CLAIM_ENDED, "This decision has been undone already.")
+    # Before what others did since, which nobody does with golden cases.
+    if decision.age >= undo_time(settings):
+        return _too_late(settings)
     if standing[-1].id != decision.id:
         return DeskRefused(
             Problem.TOO_LATE,
             "Somebody else has decided this case since; leave a note there for the leads.",
         )
-    if decision.age >= undo_time(settings):
-        return _too_late(settings)
     return None
 
 

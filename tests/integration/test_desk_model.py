@@ -90,6 +90,8 @@ class Case:
 
     def problem_of_taking(self, who: str) -> str | None:
         """Why this person cannot take it."""
+        if self.route is Route.AUDIT and self.bars(who):
+            return "not_yours"
         if self.state == "resolved":
             return "case_resolved"
         if not self.is_for(who):

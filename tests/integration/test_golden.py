@@ -197,6 +197,34 @@ def test_it_looks_like_an_audit_in_all_that_a_reviewer_can_read(api: Api) -> Non
                 client.post(f"/v1/review/claims/{case['claim']['id']}/release")
 
 
+@pytest.mark.parametrize("said", ["mismatch", "escalate", "match", "skip"])
+def test_what_becomes_of_it_does_not_tell_it_from_an_audit(api: Api, said: str) -> None:
+    """Whoever answered it reads, while they could still undo, what they would of an audit."""
+    audit = add_case(api.services, route=Route.AUDIT, blind=True, score=0.9)
+    add_golden(api.services, colour="blue")
+    add_user(api.services, "ann")
+    drawn = draw(api.services, "ann")
+    with signed_in(api, "ann") as ann:
+        told = []
+        for id_ in (drawn, audit):
+            case = claimed(ann, id_)
+            assert case is not None
+            url = f"/v1/review/claims/{case['claim']['id']}"
+            if said == "skip":
+                assert ann.post(f"{url}/skip").status_code == 204
+            else:
+                assert ann.post(f"{url}/decision", json={"answer": said}).status_code == 200
+            shown = ann.get(f"/v1/review/cases/{id_}").json()
+            again = ann.post("/v1/review/claims", json={"case_id": str(id_)})
+            many = ann.post(
+                "/v1/review/decisions", json={"case_ids": [str(id_)], "answer": "match"}
+            )
+            told.append(
+                (shown["state"], shown["level"], again.text, many.json()["refused"][0]["message"])
+            )
+    assert told[0] == told[1]
+
+
 def test_its_answers_are_no_labels_and_no_platform_hears_of_them(api: Api) -> None:
     """Nothing that counts decisions or tells of them changes by a golden case."""
     services = api.services
