@@ -109,21 +109,32 @@ def assign(connection: Connection, case_id: UUID, user_name: str) -> None:
 
 
 def give_up(connection: Connection, user_name: str) -> list[UUID]:
-    """Let others have what somebody holds and what is assigned to them; the cases.
+    """Let others have what somebody claimed or holds and what is assigned to them; the cases.
 
     A golden case was drawn for them alone, and is closed.
     """
-    kept = _locked(
-        connection,
-        _QUERY.where(
-            cases.c.assigned_to == user_name, cases.c.state != State.RESOLVED.value
-        ).order_by(cases.c.id),
+    claimed = select(claims.c.case_id).where(
+        claims.c.user_name == user_name, claims.c.ended_at.is_(None)
     )
+    is_kept = (cases.c.assigned_to == user_name) & (cases.c.state != State.RESOLVED.value)
+    found = _locked(
+        connection, _QUERY.where(is_kept | cases.c.id.in_(claimed)).order_by(cases.c.id)
+    )
+    connection.execute(
+        update(claims)
+        .where(
+            claims.c.case_id.in_([case.id for case in found]),
+            claims.c.user_name == user_name,
+            claims.c.ended_at.is_(None),
+        )
+        .values(ended_at=func.now(), ending="released")
+    )
+    kept = [case for case in found if case.assigned_to == user_name]
     golden = [case.id for case in kept if case.route is Route.GOLDEN]
     others = [case.id for case in kept if case.route is not Route.GOLDEN]
     _change(connection, golden, state=State.RESOLVED.value, resolved_at=func.now())
     _change(connection, others, state=State.OPEN.value, assigned_to=None)
-    return others
+    return [case.id for case in found if case.id not in golden]
 
 
 def kept_for(connection: Connection, user_name: str) -> list[UUID]:

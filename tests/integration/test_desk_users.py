@@ -21,12 +21,13 @@ from moderation.api.app import create_app
 from moderation.review.auth import session_of
 from moderation.review.router import router
 from moderation.store import users
+from moderation.store.cases import Level
 from moderation.store.review_tables import audit_log
 from moderation.store.sessions import Kind
 from moderation.store.users import Role
 from moderation.wiring import Services
 from tests.conftest import Api, Machine
-from tests.integration.desk import add_user, signed_in
+from tests.integration.desk import add_case, add_user, signed_in
 
 PASSWORD = "correct horse battery"
 
@@ -161,6 +162,23 @@ def test_an_admin_makes_and_changes_accounts(api: Api) -> None:
         ("ada", "user.changed")
     ] * 3
     assert PASSWORD not in str(rows)
+
+
+def test_who_is_no_lead_any_more_decides_nothing_for_leads(api: Api) -> None:
+    """A claim from before does not outlive the role: other leads have the case at once."""
+    case = add_case(api.services, level=Level.LEAD)
+    with (
+        signed_in(api, "ada", Role.ADMIN) as ada,
+        signed_in(api, "max", Role.LEAD) as max_,
+        signed_in(api, "lea", Role.LEAD) as lea,
+    ):
+        claim = lea.post("/v1/review/claims", json={}).json()["claim"]["id"]
+        assert ada.patch("/v1/review/users/lea", json={"role": "moderator"}).status_code == 200
+        with signed_in(api, "lea") as lea:
+            said = lea.post(f"/v1/review/claims/{claim}/decision", json={"answer": "match"})
+            assert said.status_code == 409
+            assert said.json()["detail"]["problem"] == "claim_ended"
+        assert max_.post("/v1/review/claims", json={}).json()["id"] == str(case)
 
 
 @pytest.mark.parametrize(
