@@ -95,8 +95,15 @@ def check_same_origin(request: Request) -> None:
         return
     public_url = request.app.state.services.settings.public_url
     ours = {request.headers.get("host"), urlsplit(public_url).netloc if public_url else None}
-    if origin is None or urlsplit(origin).netloc not in ours:
+    if origin is None or _host_of(origin) not in ours:
         raise HTTPException(403, "this request comes from another site")
+
+
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def needs(role: Role) -> Callable[[Session], Awaitable[Session]]:

@@ -220,7 +220,13 @@ def test_a_session_that_somebody_else_made_is_not_taken_over(
 
 @pytest.mark.parametrize(
     "origin",
-    ["https://evil.example", "null", "http://127.0.0.1:1", "http://127.0.0.1.evil.example"],
+    [
+        "https://evil.example",
+        "null",
+        "http://127.0.0.1:1",
+        "http://127.0.0.1.evil.example",
+        "http://[",
+    ],
 )
 def test_the_form_of_another_site_signs_nobody_in(browser: httpx.Client, origin: str) -> None:
     """A log-in that another site sends is refused, also with the right password."""
