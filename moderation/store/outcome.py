@@ -104,7 +104,9 @@ def reviews(connection: Connection, ids: Sequence[UUID], *, undo: timedelta) -> 
         before = found.get(row["id"], Review())
         case, decisions = before.case, before.decisions
         if row["is_final"]:
-            decisions = (*decisions, told_decision(row))
+            # An appeal may be decided before the case that was open when it came.
+            told = (*decisions, told_decision(row))
+            decisions = tuple(sorted(told, key=lambda decision: decision.decided_at))
         if row["route"] in _SEEN:
             case = ToldCase(
                 route=Route(row["route"]),

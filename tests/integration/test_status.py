@@ -145,7 +145,7 @@ def test_a_case_by_lot_is_not_told_of(
 
 
 def test_an_appeal_and_what_came_of_it(api: Api) -> None:
-    """The newest case is shown; decisions come in the order in which their cases were opened."""
+    """The newest case is shown, and the decision on it beside the one before."""
     case = add_case(api.services)
     decided(api.services, case, "mismatch", ago=2 * LONG_AGO)
     appeal = appealed(api.services, case)
@@ -161,6 +161,15 @@ def test_an_appeal_and_what_came_of_it(api: Api) -> None:
     assert (first["answer"], first["appeal"]) == ("mismatch", None)
     assert (second["answer"], second["overturns_verdict"]) == ("match", True)
     assert second["appeal"]["outcome"] == "overturned"
+
+
+def test_the_decision_that_holds_comes_last(api: Api) -> None:
+    """Who appeals at once may be answered before the flag is: the later decision is the newest."""
+    case = add_case(api.services)
+    appeal = appealed(api.services, case)
+    decided(api.services, appeal, "match", ago=2 * LONG_AGO)
+    decided(api.services, case, "mismatch")
+    assert [told["answer"] for told in read(api, case)["decisions"]] == ["match", "mismatch"]
 
 
 def test_a_pass_has_neither(api: Api) -> None:
