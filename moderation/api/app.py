@@ -21,7 +21,7 @@ from moderation.api.room import RETRY_AFTER_S, Room
 from moderation.logs import configure_logging
 from moderation.metrics import QueueMetrics
 from moderation.review.dashboard_figures import DashboardFigures
-from moderation.review.pages import add_pages
+from moderation.review.pages import add_pages, is_page, problem_page
 from moderation.review.router import router as review_router
 from moderation.settings import Settings
 from moderation.wiring import Services, open_services
@@ -65,6 +65,8 @@ def create_app(services: Services) -> FastAPI:
 async def _wrong_input(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
+    if is_page(request):
+        return problem_page("no such page, or its form was not filled in as it has to be", 422)
     # Without the input, which may be a password, and in ASCII: half a surrogate pair, as a text
     # cut in UTF-16 ends with, is no UTF-8.
     problems = [{k: v for k, v in e.items() if k in ("type", "loc", "msg")} for e in error.errors()]
@@ -72,13 +74,14 @@ async def _wrong_input(request: Request, error: Exception) -> Response:
     return Response(body, status_code=422, media_type="application/json")
 
 
-async def _database_trouble(request: Request, error: Exception) -> JSONResponse:
+async def _database_trouble(request: Request, error: Exception) -> Response:
     log.error("database_unavailable", path=request.url.path, error=type(error).__name__)
-    return JSONResponse(
-        {"detail": "the database does not answer; nothing was stored, try again"},
-        status_code=503,
-        headers={"Retry-After": str(RETRY_AFTER_S)},
+    detail = "the database does not answer; nothing was stored, try again"
+    answer = (
+        problem_page(detail, 503) if is_page(request) else JSONResponse({"detail": detail}, 503)
     )
+    answer.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return answer
 
 
 def serve(settings: Settings) -> None:

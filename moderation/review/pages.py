@@ -1,5 +1,6 @@
 """What all pages share: templates, static files, headers, and the way to the log-in."""
 
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -105,7 +106,7 @@ class DeskHeaders:
 
 
 async def _to_login(request: Request, error: Exception) -> Response:
-    if _is_page(request) and request.method in ("GET", "HEAD"):
+    if is_page(request) and request.method in ("GET", "HEAD"):
         back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/review/login?next={quote(back, safe='/')}", status_code=303)
     return await _problem(request, error)
@@ -114,18 +115,27 @@ async def _to_login(request: Request, error: Exception) -> Response:
 async def _problem(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    if not _is_page(request):
+    if not is_page(request):
         return await http_exception_handler(request, error)
     detail: object = error.detail
     if isinstance(error, NotSignedIn):
         detail = "You were signed out. Sign in, go back to your page, and send it once more."
     message = detail.get("message") if isinstance(detail, dict) else detail
-    answer = page("problem.html.j2", None, status_code=error.status_code, message=str(message))
+    if message == HTTPStatus.NOT_FOUND.phrase:
+        message = "There is no such page"
+    answer = problem_page(str(message), error.status_code)
     answer.headers.update(error.headers or {})
     return answer
 
 
-def _is_page(request: Request) -> bool:
+def problem_page(message: str, status_code: int) -> HTMLResponse:
+    """Tell a person what is wrong, and the way back."""
+    sentence = f"{message[:1].upper()}{message[1:]}"
+    sentence += "" if sentence.endswith((".", "!", "?")) else "."
+    return page("problem.html.j2", None, status_code=status_code, message=sentence)
+
+
+def is_page(request: Request) -> bool:
     """Whether a person is to read the answer: scripts of pages say that they ask."""
     is_script = request.headers.get("x-requested-with") == "desk"
     return request.url.path.startswith("/review") and not is_script
