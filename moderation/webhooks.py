@@ -18,12 +18,11 @@ from time import monotonic
 from uuid import UUID
 
 import httpcore
-import httpx
 from standardwebhooks import Webhook
 from uuid_utils.compat import uuid7
 
 from moderation.errors import InputRefused
-from moderation.media.network import AddressRefusedError, GuardedNetwork, Resolve, system_resolve
+from moderation.media.network import AddressRefusedError, Resolve, guarded_pool
 from moderation.media.urls import parse_url, port_of
 
 GONE = 410
@@ -106,16 +105,13 @@ class Sender:
     ) -> None:
         self._timeout_s = timeout_s
         self._allow_private = allow_private
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=tls or httpx.create_ssl_context(),
-            max_connections=None,  # the caller's threads are the limit
-            max_keepalive_connections=_IDLE_CONNECTIONS,
-            keepalive_expiry=_IDLE_S,
-            network_backend=GuardedNetwork(
-                network or httpcore.SyncBackend(),
-                resolve or system_resolve,
-                allow_private=allow_private,
-            ),
+        self._pool = guarded_pool(
+            idle_connections=_IDLE_CONNECTIONS,
+            idle_s=_IDLE_S,
+            allow_private=allow_private,
+            resolve=resolve,
+            network=network,
+            tls=tls,
         )
 
     def close(self) -> None:

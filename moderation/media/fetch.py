@@ -13,7 +13,7 @@ import httpcore
 import httpx
 
 from moderation.errors import InputRefused, TemporaryFault, Unscorable
-from moderation.media.network import AddressRefusedError, GuardedNetwork, Resolve, system_resolve
+from moderation.media.network import AddressRefusedError, Resolve, guarded_pool
 from moderation.media.urls import check_url, parse_url, port_of, shown
 from moderation.settings import Settings
 from moderation.types import Reason
@@ -55,16 +55,13 @@ class Fetcher:
         self._timeout_s = timeout_s
         self._max_redirects = max_redirects
         self._allow_private = allow_private
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=tls or httpx.create_ssl_context(),
-            max_connections=None,  # the caller's threads are the limit
-            max_keepalive_connections=_IDLE_CONNECTIONS,
-            keepalive_expiry=_IDLE_S,
-            network_backend=GuardedNetwork(
-                network or httpcore.SyncBackend(),
-                resolve or system_resolve,
-                allow_private=allow_private,
-            ),
+        self._pool = guarded_pool(
+            idle_connections=_IDLE_CONNECTIONS,
+            idle_s=_IDLE_S,
+            allow_private=allow_private,
+            resolve=resolve,
+            network=network,
+            tls=tls,
         )
 
     def close(self) -> None:

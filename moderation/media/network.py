@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any
 
 import httpcore
+import httpx
 
 from moderation.media.addresses import is_public
 
@@ -110,6 +111,29 @@ def _left_s(deadline: float | None, timed_out: type[httpcore.TimeoutException]) 
     if left <= 0:
         raise timed_out("the deadline has passed")
     return left
+
+
+def guarded_pool(
+    *,
+    idle_connections: int,
+    idle_s: float,
+    allow_private: bool,
+    resolve: Resolve | None = None,
+    network: httpcore.NetworkBackend | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> httpcore.ConnectionPool:
+    """A pool of connections that `GuardedNetwork` opens; the last three replace the system's."""
+    return httpcore.ConnectionPool(
+        ssl_context=tls or httpx.create_ssl_context(),
+        max_connections=None,  # the caller's threads are the limit
+        max_keepalive_connections=idle_connections,
+        keepalive_expiry=idle_s,
+        network_backend=GuardedNetwork(
+            network or httpcore.SyncBackend(),
+            resolve or system_resolve,
+            allow_private=allow_private,
+        ),
+    )
 
 
 def system_resolve(host: str, port: int) -> Sequence[str]:
