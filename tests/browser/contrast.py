@@ -1,4 +1,4 @@
-"""Whether text on a page can be read: WCAG's contrast of every text, computed in the browser."""
+"""Whether text on a page can be read: WCAG's contrast, and none over another. In the browser."""
 
 # Text with less contrast than WCAG's 4.5 : 1 to what lies behind it; 3 : 1 for large text.
 FAINT = """() => {
@@ -27,3 +27,17 @@ FAINT = """() => {
     return [contrast >= (is_large ? 3 : 4.5), element.textContent.trim(), contrast];
   }).filter(([is_fine]) => !is_fine);
 }"""
+
+# Words of pictures that lie over each other or stick out.
+CLASHES = """() => [...document.querySelectorAll('figure svg')].flatMap(svg => {
+  const frame = svg.getBoundingClientRect();
+  const texts = [...svg.querySelectorAll('text')]
+    .map(text => [text.textContent, text.getBoundingClientRect()]);
+  const out = texts.filter(([, box]) => box.left < frame.left - 1 || box.right > frame.right + 1
+    || box.top < frame.top - 1 || box.bottom > frame.bottom + 1).map(([text]) => [text, 'out']);
+  const over = texts.flatMap(([text, box], at) => texts.slice(at + 1)
+    .filter(([, other]) => box.left < other.right - 1 && other.left < box.right - 1
+      && box.top < other.bottom - 2 && other.top < box.bottom - 2)
+    .map(([other]) => [text, other]));
+  return [...out, ...over];
+})"""

@@ -12,23 +12,9 @@ from moderation.store.tables import calibrations, publications
 from moderation.store.users import Role
 from moderation.wiring import Services
 from tests.browser.conftest import Seat
-from tests.browser.contrast import FAINT
+from tests.browser.contrast import CLASHES, FAINT
 from tests.conftest import Api
 from tests.integration.desk import add_case, add_user
-
-# Words of pictures that lie over each other or stick out.
-_CLASHES = """() => [...document.querySelectorAll('figure svg')].flatMap(svg => {
-  const frame = svg.getBoundingClientRect();
-  const texts = [...svg.querySelectorAll('text')]
-    .map(text => [text.textContent, text.getBoundingClientRect()]);
-  const out = texts.filter(([, box]) => box.left < frame.left - 1 || box.right > frame.right + 1
-    || box.top < frame.top - 1 || box.bottom > frame.bottom + 1).map(([text]) => [text, 'out']);
-  const over = texts.flatMap(([text, box], at) => texts.slice(at + 1)
-    .filter(([, other]) => box.left < other.right - 1 && other.left < box.right - 1
-      && box.top < other.bottom - 2 && other.top < box.bottom - 2)
-    .map(([other]) => [text, other]));
-  return [...out, ...over];
-})"""
 
 # The colours that pictures name, as they are drawn.
 _COLOURS = """() => [...new Set(['fill', 'stroke'].flatMap(name =>
@@ -108,7 +94,7 @@ def test_the_dashboard_is_readable(
         page.screenshot(path=tmp_path / f"dashboard-{scheme}-{width_px}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") == width_px
         assert page.evaluate(FAINT) == []
-        assert page.evaluate(_CLASHES) == []
+        assert page.evaluate(CLASHES) == []
         labels = page.locator("figure svg[role=img]").evaluate_all(
             "all => all.map(svg => svg.getAttribute('aria-label'))"
         )

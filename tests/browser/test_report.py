@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from tests.browser.contrast import FAINT
+from tests.browser.contrast import CLASHES, FAINT
 from tests.unit.thresholds.report.labels import make_artifact, make_labels
 from thresholds.labels import Labels
 from thresholds.report.measure import measure
@@ -29,20 +29,6 @@ CAPTIONS = (
     "犬が海辺を走っている 🐕‍🦺",
 )
 LONG_KIND = "a_kind_with_a_name_that_goes_on_and_on_" * 3 + "withoutanyspace" * 4
-
-# Words of pictures that lie over each other or stick out.
-_CLASHES = """() => [...document.querySelectorAll('figure svg')].flatMap(svg => {
-  const frame = svg.getBoundingClientRect();
-  const texts = [...svg.querySelectorAll('text')]
-    .map(text => [text.textContent, text.getBoundingClientRect()]);
-  const out = texts.filter(([, box]) => box.left < frame.left - 1 || box.right > frame.right + 1
-    || box.top < frame.top - 1 || box.bottom > frame.bottom + 1).map(([text]) => [text, 'out']);
-  const over = texts.flatMap(([text, box], at) => texts.slice(at + 1)
-    .filter(([, other]) => box.left < other.right - 1 && other.left < box.right - 1
-      && box.top < other.bottom - 2 && other.top < box.bottom - 2)
-    .map(([other]) => [text, other]));
-  return [...out, ...over];
-})"""
 
 
 def _thumbnail() -> str:
@@ -117,7 +103,7 @@ def test_the_report_is_readable(
     page.screenshot(path=tmp_path / f"{scheme}-{width_px}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") == width_px
     assert page.evaluate(FAINT) == []
-    assert page.evaluate(_CLASHES) == []
+    assert page.evaluate(CLASHES) == []
 
 
 @pytest.mark.parametrize(
@@ -134,7 +120,7 @@ def test_extreme_pictures_are_readable(
     page = open_page(url, viewport={"width": 390, "height": 900})
     page.screenshot(path=tmp_path / "report.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    assert page.evaluate(_CLASHES) == []
+    assert page.evaluate(CLASHES) == []
 
 
 def test_pictures_follow_light_and_dark(open_page: Callable[..., Page], report: str) -> None:
