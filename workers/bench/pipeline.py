@@ -157,10 +157,12 @@ def forget(rig: Rig, messages: Sequence[Message]) -> None:
     """Drop rows that are done, so that a long run measures what a short one does."""
     ids = [id_ for message in messages for id_ in message.submissions]
     with rig.database.begin() as connection:
-        connection.execute(
-            text("DELETE FROM verdicts WHERE submission_id = ANY(:ids)"), {"ids": ids}
-        )
-        connection.execute(text("DELETE FROM submissions WHERE id = ANY(:ids)"), {"ids": ids})
+        for statement in (
+            "DELETE FROM cases WHERE submission_id = ANY(:ids)",
+            "DELETE FROM verdicts WHERE submission_id = ANY(:ids)",
+            "DELETE FROM submissions WHERE id = ANY(:ids)",
+        ):
+            connection.execute(text(statement), {"ids": ids})
 
 
 def sustained_per_s(done_s: NDArray[np.float64], left_out: int) -> float:
