@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from moderation.api import appeals, health, submissions
 from moderation.api.limits import BodyLimit
 from moderation.api.room import RETRY_AFTER_S, Room
+from moderation.api.threads import share_threads
 from moderation.logs import configure_logging
 from moderation.metrics import QueueMetrics
 from moderation.review.dashboard_figures import DashboardFigures
@@ -34,6 +35,7 @@ def create_app(services: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        share_threads()
         yield
         services.close()
 

@@ -3,16 +3,17 @@
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from moderation.api import threads
 from moderation.store import keys
 from moderation.wiring import Services
 
 _bearer = HTTPBearer(auto_error=False, description="an API key from `captionguard keys add`")
 
 
-def services_of(request: Request) -> Services:
+# Without `async` it would wait for a thread, behind all who have one.
+async def services_of(request: Request) -> Services:
     """The process's services, put there by `create_app`."""
     services: Services = request.app.state.services
     return services
@@ -25,7 +26,7 @@ async def platform_of(
     """The platform that the request's key belongs to; 401 without a valid key."""
     platform = None
     if credentials is not None:
-        platform = await run_in_threadpool(_look_up, services, credentials.credentials)
+        platform = await threads.run(_look_up, services, credentials.credentials)
     if platform is None:
         raise HTTPException(
             401,

@@ -2,11 +2,11 @@
 
 import redis
 from fastapi import APIRouter, Response
-from fastapi.concurrency import run_in_threadpool
 from prometheus_client.exposition import choose_encoder
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 
+from moderation.api import threads
 from moderation.api.auth import ServicesDep
 from moderation.errors import CaptionguardError
 from moderation.metrics import QueueMetrics
@@ -25,7 +25,7 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", responses={503: {"description": "a part does not answer"}})
 async def readyz(services: ServicesDep, response: Response) -> dict[str, str]:
     """Whether PostgreSQL, Redis and the blob store answer; 503 names what does not."""
-    parts = await run_in_threadpool(check_parts, services)
+    parts = await threads.run(check_parts, services)
     if any(state != "ok" for state in parts.values()):
         response.status_code = 503
     return parts
@@ -34,7 +34,7 @@ async def readyz(services: ServicesDep, response: Response) -> dict[str, str]:
 @router.get("/metrics", response_class=Response)
 async def metrics(request: Request, services: ServicesDep) -> Response:
     """The metrics of this process and of the queue, for Prometheus."""
-    await run_in_threadpool(measure_queue, services, request.app.state.queue_metrics)
+    await threads.run(measure_queue, services, request.app.state.queue_metrics)
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(services.metrics.registry), headers={"content-type": content_type})
 

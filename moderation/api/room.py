@@ -4,8 +4,8 @@ import time
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
-from fastapi.concurrency import run_in_threadpool
 
+from moderation.api import threads
 from moderation.store import submissions
 from moderation.wiring import Services
 
@@ -26,7 +26,7 @@ class Room:
     async def check(self) -> None:
         """Raise 429 with Retry-After when the queue is at its limit."""
         if time.monotonic() - self._counted_s > _COUNT_AGAIN_S:
-            self._pending = await run_in_threadpool(self._count)
+            self._pending = await threads.run(self._count)
             self._counted_s = time.monotonic()
         if self._pending >= self._limit:
             raise HTTPException(
@@ -44,7 +44,7 @@ class Room:
             return submissions.count_pending(connection, at_most=self._limit)
 
 
-def _room_of(request: Request) -> Room:
+async def _room_of(request: Request) -> Room:
     room: Room = request.app.state.room
     return room
 

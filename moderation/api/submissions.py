@@ -9,12 +9,12 @@ from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Query, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
 from moderation.acceptance import accept
+from moderation.api import threads
 from moderation.api.auth import PlatformDep, ServicesDep
 from moderation.api.documents import AcceptedBatchOut, AcceptedOut, StatusesOut, StatusOut
 from moderation.api.room import RETRY_AFTER_S, RoomDep
@@ -105,7 +105,7 @@ async def read_many(
     id: Annotated[list[UUID], Query(min_length=1, max_length=MAX_ITEMS)],  # noqa: A002 - the query's name
 ) -> StatusesOut:
     """Status and verdicts of up to 256 submissions, and what people decided."""
-    return StatusesOut(submissions=await run_in_threadpool(_find, services, id, platform))
+    return StatusesOut(submissions=await threads.run(_find, services, id, platform))
 
 
 @router.get(
@@ -124,7 +124,7 @@ async def read_one(
     """
     deadline = time.monotonic() + wait_s
     while True:
-        found = await run_in_threadpool(_find, services, [submission_id], platform)
+        found = await threads.run(_find, services, [submission_id], platform)
         if not found:
             raise HTTPException(404, "no such submission of yours")
         left_s = deadline - time.monotonic()
@@ -147,7 +147,7 @@ async def _accept(
     services: Services, items: Sequence[SubmissionIn], platform: str
 ) -> list[Accepted]:
     try:
-        return await run_in_threadpool(accept, services, items, platform=platform)
+        return await threads.run(accept, services, items, platform=platform)
     except InputRefused as error:
         raise RequestValidationError(
             [{"type": "value_error", "loc": ("body", error.field), "msg": str(error)}]

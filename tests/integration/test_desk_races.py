@@ -1,5 +1,6 @@
 """Many people on one queue at once: nothing is decided twice, and nothing is lost."""
 
+import base64
 import random
 import threading
 from collections import Counter
@@ -11,13 +12,14 @@ from uuid import UUID
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from moderation.store import reasons
 from moderation.store.cases import Route
 from moderation.store.users import Role
 from moderation.wiring import Services
-from tests.conftest import Api, serve_api
-from tests.integration.desk import add_case, rows_of, signed_in
+from tests.conftest import Api, eventually, serve_api
+from tests.integration.desk import a_picture, add_case, rows_of, signed_in
 
 PEOPLE, CASES = 16, 300
 
@@ -202,3 +204,36 @@ def _check_all(services: Services, people: list[Person]) -> None:
     assert rows_of(services, unclaimed) == [(0,)]
     problems = sum((person.problems for person in people), Counter())
     assert set(problems) <= {"claim_expired", "claim_ended", "too_late", "case_taken"}
+
+
+def test_platforms_hand_in_while_the_desk_hangs(busy: Api) -> None:
+    """However many people's requests wait for the database, they keep no platform's from it."""
+    add_case(busy.services)
+    body = {"caption": "a red ball", "image_base64": base64.b64encode(a_picture()).decode()}
+    with ExitStack() as stack:
+        people = [stack.enter_context(signed_in(busy, f"p{n:02}")) for n in range(30)]
+        threads = [
+            threading.Thread(target=one.post, args=("/v1/review/claims",), kwargs={"json": {}})
+            for one in people
+        ]
+        with busy.services.database.begin() as connection:
+            connection.execute(text("LOCK TABLE cases IN ACCESS EXCLUSIVE MODE"))
+            for thread in threads:
+                thread.start()
+            eventually(lambda: waiting_for_locks(busy.services) >= 10)
+            for _ in range(3):
+                answer = busy.http.post("/v1/submissions", json=body, timeout=10)
+                assert answer.status_code == 202
+            assert busy.http.get("/readyz", timeout=10).status_code == 200
+        for thread in threads:
+            thread.join()
+
+
+def waiting_for_locks(services: Services) -> int:
+    """How many of the database's sessions wait for a lock."""
+    (waiting,) = rows_of(
+        services,
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    )
+    return int(str(waiting[0]))
