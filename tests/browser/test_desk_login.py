@@ -118,4 +118,10 @@ def test_they_can_be_read(
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, name
         assert page.evaluate(FAINT) == [], name
+    # Nothing that an admin presses, and not where they are, has to be pushed into view first.
+    here = people.get_by_role("navigation").get_by_role("link", name="Webhooks")
+    for each in (here, people.get_by_role("button", name="Disable carla")):
+        box = each.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= width
     nobody.close()
