@@ -592,11 +592,17 @@ def test_a_case_is_assigned_to_a_lead(api: Api, seat: Seated) -> None:
     expect(page.locator(f'article[data-case="{first}"]')).to_be_visible()
     press(page, "a")
     expect(page.locator("#people option")).to_have_count(2)
+    expect(page.locator("#assign")).to_contain_text("To a lead, or to yourself.")
     page.keyboard.type("lena")
     page.keyboard.press("Enter")
     expect(page.locator(f'article[data-case="{second}"]')).to_be_visible()
     eventually(lambda: state_of(api.services, first)["assigned_to"] == "lena")
     expect(lead.open().locator(f'article[data-case="{first}"]')).to_be_visible()
+    press(page, "a")
+    page.keyboard.type("nobody")
+    page.keyboard.press("Enter")
+    expect(page.locator("#returned")).to_contain_text("was not taken for the case “")
+    expect(page.locator("#returned")).to_contain_text("”: there is nobody of that name")
 
 
 def test_one_case_is_looked_at_before_it_is_taken(api: Api, seat: Seated) -> None:

@@ -256,7 +256,7 @@ function showReturned() {
   at("returned").hidden = first === undefined;
   if (first === undefined) return;
   const what = first.entry.action === "decision" ? `“${first.entry.body.answer}”` : `“${first.entry.action}”`;
-  showProblem(`${what} was not taken for ${excerpt(first.entry.item)}: ${first.error.message}`);
+  showProblem(`${what} was not taken for the case “${excerpt(first.entry.item)}”: ${first.error.message}`);
   at("returned").querySelector('[data-do="return"]').hidden = false;
 }
 
