@@ -25,6 +25,9 @@ PasswordStdin = Annotated[
 ]
 
 
+_MADE = " Give them the password above now: it is not shown again."
+
+
 @users_app.command("add")
 def users_add(
     name: str,
@@ -51,7 +54,7 @@ def users_add(
         accounts.add(connection, _actor(), name, role, password_hash=password_hash)
     made = password if is_made else None
     _tell({"name": name, "role": role.value, "password": made}, made, as_json)
-    people.print(f"{name} is there, as {role}.")
+    people.print(f"{name} is there, as {role}.{_MADE if made else ''}")
 
 
 @users_app.command("list")
@@ -78,7 +81,10 @@ def users_list(as_json: Json = False) -> None:
         return
     table = Table("name", "role", "made", "signs in by", "state", box=None, pad_edge=False)
     for one in found:
-        ways = ("password" if one.password_hash else "", "sso" if one.oidc_subject else "")
+        ways = (
+            "password" if one.password_hash else "",
+            "single sign-on" if one.oidc_subject else "",
+        )
         table.add_row(
             one.user.name,
             one.user.role,
@@ -91,7 +97,10 @@ def users_list(as_json: Json = False) -> None:
 
 @users_app.command("role")
 def users_role(name: str, role: Role) -> None:
-    """Change what somebody may do, which signs them out."""
+    """Change what somebody may do.
+
+    It signs them out and ends their tokens.
+    """
     from moderation.review import accounts
 
     with open_database().begin() as connection:
@@ -101,7 +110,10 @@ def users_role(name: str, role: Role) -> None:
 
 @users_app.command("password")
 def users_password(name: str, password_stdin: PasswordStdin = False, as_json: Json = False) -> None:
-    """Give somebody a new password, which signs them out and ends their tokens."""
+    """Give somebody a new password.
+
+    It signs them out and ends their tokens.
+    """
     from moderation.review import accounts
     from moderation.review.passwords import hash_password
 
@@ -114,7 +126,7 @@ def users_password(name: str, password_stdin: PasswordStdin = False, as_json: Js
         accounts.set_password(connection, _actor(), name, password_hash)
     made = password if is_made else None
     _tell({"name": name, "password": made}, made, as_json)
-    people.print(f"The password of {name} is changed.")
+    people.print(f"The password of {name} is changed.{_MADE if made else ''}")
 
 
 @users_app.command("disable")

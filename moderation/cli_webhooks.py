@@ -46,6 +46,8 @@ def webhooks_list(as_json: Json = False) -> None:
     if as_json:
         print_document([EndpointOut.of(e).model_dump(mode="json") for e in found])
         return
+    if not found:
+        people.print("No endpoint yet: captionguard webhooks add PLATFORM URL")
     for endpoint in found:
         state = "enabled" if endpoint.disabled_at is None else f"disabled: {endpoint.disabled_why}"
         people.print(Text(printable(f"{endpoint.platform}  {endpoint.url}")), soft_wrap=True)
@@ -115,6 +117,9 @@ def webhooks_deliveries(
         found = deliveries.latest(connection, state=state, at_most=1000 if as_json else _SHOWN)
     if as_json:
         print_document([DeliveryOut.of(d).model_dump(mode="json") for d in found])
+        return
+    if not found:
+        people.print("There is no such delivery." if state else "Nothing was to be told yet.")
         return
     table = Table("delivery", "what", "tries", box=None, pad_edge=False)
     for delivery in reversed(found):

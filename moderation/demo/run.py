@@ -28,7 +28,9 @@ def run_demo(
     """
     with Machine(settings) as machine:
         if not quiet:
-            people.print(f"Starting PostgreSQL, Redis, API, worker on {settings.data_dir} …")
+            people.print(
+                f"Starting PostgreSQL, Redis, API, worker, scheduler on {settings.data_dir} …"
+            )
         machine.wait_until_ready(lambda step: None if quiet else people.print(f"  {step}"), stop)
         started_s = time.monotonic()
         results = _judge(settings, machine, n, seed, stop=stop, quiet=quiet)

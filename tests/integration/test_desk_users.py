@@ -355,6 +355,7 @@ def test_a_command_makes_the_first_account(machine: Machine) -> None:
     made = machine.run("users", "add", "carl", "--role", "lead")
     password = made.stdout.strip()
     assert len(password) > 20
+    assert "not shown again" in " ".join(made.stderr.split())
     login = {"name": "carl", "password": password}
     signed = machine.http.post("/v1/review/session", json=login)
     assert signed.status_code == 201

@@ -705,6 +705,8 @@ def test_the_commands(
     def run(*arguments: str) -> Result:
         return CliRunner().invoke(app, ["webhooks", *arguments])
 
+    assert "No endpoint yet" in run("list").stderr
+    assert "Nothing was to be told yet" in run("deliveries").stderr
     added = json.loads(run("add", "acme", platform.url, "--json").stdout)
     assert run("test", added["id"]).exit_code == 0
     assert platform.received[0].verified(added["secret"])["type"] == "ping"
