@@ -82,6 +82,7 @@ def test_keys_alone_select_decide_and_undo(api: Api, grid: tuple[list[UUID], Pag
     page.keyboard.press("x")
     expect(page.locator("#undo-all")).to_contain_text("3 cases decided: mismatch.")
     expect(page.locator("#spoken")).to_contain_text("3 cases decided: mismatch.")
+    expect(page.locator('.card[aria-disabled="true"]')).to_have_count(3)
     rows = [state_of(api.services, case) for case in cases]
     assert [row["resolution"] for row in rows[:4]] == ["mismatch"] * 3 + [None]
     page.keyboard.press("z")

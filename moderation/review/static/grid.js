@@ -139,7 +139,7 @@ async function decide(answer) {
 function mark(card, answer, refusal) {
   card.setAttribute("aria-selected", "false");
   card.classList.toggle("decided", answer !== null);
-  card.toggleAttribute("aria-disabled", answer !== null);
+  card.setAttribute("aria-disabled", String(answer !== null));
   const stamp = card.querySelector("[data-stamp]");
   stamp.hidden = answer === null;
   stamp.className = `stamp ${answer ?? ""}`;
