@@ -16,6 +16,7 @@ from moderation.metrics import DriftMetrics, WebhookMetrics
 from moderation.queue import MAX_ITEMS, Taken, new_message_id
 from moderation.review.opening import opening
 from moderation.store import lost, secrets, workers
+from moderation.store.locks import Lock
 from moderation.store.missed import open_missed
 from moderation.wiring import Services
 from workers.deliver import Deliverer
@@ -35,7 +36,6 @@ _CLOCK_MARGIN = dt.timedelta(seconds=5)
 # What a worker died with is sent again in smaller messages each time, so that one
 # submission that kills workers takes ever fewer along.
 _ITEMS_BY_LOSSES = (16, 1)
-_LOCK = 724083116
 _UPGRADES_TAKE = dt.timedelta(days=1)
 
 
@@ -57,7 +57,7 @@ class Reconciler:
         with self._services.database.connect() as connection:
             # Several schedulers may run; one works, the others stand by.
             locked = connection.execute(
-                text("SELECT pg_try_advisory_lock(:lock)"), {"lock": _LOCK}
+                text("SELECT pg_try_advisory_lock(:lock)"), {"lock": Lock.RECONCILER.value}
             ).scalar_one()
             connection.commit()
             if not locked:
@@ -69,7 +69,9 @@ class Reconciler:
                 return self._send_due(connection) + self._send_lost(connection, oldest)
             finally:
                 connection.rollback()
-                connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
+                connection.execute(
+                    text("SELECT pg_advisory_unlock(:lock)"), {"lock": Lock.RECONCILER.value}
+                )
                 connection.commit()
 
     def _send_due(self, connection: Connection) -> int:

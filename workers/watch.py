@@ -11,11 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from moderation.metrics import DriftMetrics
 from moderation.settings import Settings
 from moderation.store.history import Period
+from moderation.store.locks import Lock
 
 log = structlog.get_logger()
 
-# Ours alone, as those of the reconciler, the migrations and the publications are.
-_LOCK = 724083118
 _LONGEST_QUERY_S = 120
 # A look that takes long is taken less often: at most a tenth of the time goes into looking.
 _REST_PER_LOOK = 9
@@ -54,7 +53,7 @@ class Watch:
         """Look again and again; returns at once where another scheduler watches."""
         connection.exec_driver_sql(f"SET statement_timeout = '{_LONGEST_QUERY_S}s'")
         lock = text("SELECT pg_try_advisory_lock(:lock)")
-        if not connection.execute(lock, {"lock": _LOCK}).scalar_one():
+        if not connection.execute(lock, {"lock": Lock.WATCH.value}).scalar_one():
             return
         while not stop.is_set():
             started_s = time.monotonic()

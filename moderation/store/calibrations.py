@@ -4,14 +4,12 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, Text, cast, func, select, text
+from sqlalchemy import Connection, RowMapping, Text, cast, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from moderation.published import Action, Publication, State
+from moderation.store.locks import Lock, wait_for
 from moderation.store.tables import calibrations, publications
-
-# Ours alone, as the reconciler's and the migrations' are.
-_LOCK = 724083117
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,7 @@ class Stored:
 
 def lock(connection: Connection) -> None:
     """Let nobody else publish until this transaction ends."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    wait_for(connection, Lock.PUBLICATION)
 
 
 def keep(connection: Connection, calibration: Stored) -> None:

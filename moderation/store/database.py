@@ -5,11 +5,12 @@ from pathlib import Path
 import psycopg
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from moderation.errors import ServiceUnavailable
+from moderation.store.locks import Lock, wait_for
 
 # Alembic reads its options with configparser, to which a % means something.
 _SCRIPTS = str(Path(__file__).parent / "migrations").replace("%", "%%")
@@ -45,8 +46,8 @@ def migrate(database: Engine) -> None:
     config.set_main_option("script_location", _SCRIPTS)
     try:
         with database.begin() as connection:
-            # One at a time: Alembic itself takes no lock. The number is ours alone.
-            connection.execute(text("SELECT pg_advisory_xact_lock(724083115)"))
+            # One at a time: Alembic itself takes no lock.
+            wait_for(connection, Lock.MIGRATION)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except OperationalError as error:

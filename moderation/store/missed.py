@@ -5,11 +5,10 @@ from datetime import timedelta
 from sqlalchemy import Connection, text
 
 from moderation.store.cases import add_cases
+from moderation.store.locks import Lock, wait_for
 from moderation.store.verdicts import OpenCase
 from moderation.types import Note, Outcome, Reason, Verdict
 
-# The number is ours alone.
-_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(724083117)")
 # By `created_at`, which has an index; an upgrade that takes longer is none.
 _MISSED = text(
     """
@@ -26,7 +25,7 @@ _MISSED = text(
 
 def open_missed(connection: Connection, open_case: OpenCase, *, within: timedelta) -> int:
     """Open the cases of verdicts that have none; how many. No other process does so meanwhile."""
-    connection.execute(_ONE_AT_A_TIME)
+    wait_for(connection, Lock.MISSED_CASES)
     missed = []
     for row in connection.execute(_MISSED, {"within": within}):
         verdict = Verdict(

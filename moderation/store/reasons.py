@@ -5,16 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, func, select, text
+from sqlalchemy import Connection, RowMapping, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from moderation.store.audit import Actor, record
 from moderation.store.decisions import Answer
+from moderation.store.locks import Lock, wait_for
 from moderation.store.review_tables import policy_reasons
 from moderation.types import DEFAULT_POLICY
-
-# Ours alone, as the migrations' and the publications' are.
-_LOCK = 724083118
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +135,7 @@ def _unchanged(
     connection: Connection, policy: str, read_at: datetime | None
 ) -> StoredReasons | None:
     # A row that is not there yet cannot be locked; changes are rare enough to take turns.
-    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    wait_for(connection, Lock.REASONS)
     stored = next(iter(stored_lists(connection, (policy,))), None)
     if (stored.updated_at if stored else None) != read_at:
         raise ChangedMeanwhile(stored)

@@ -1,14 +1,16 @@
 """Reasons: what a decision may give, a list for each policy, written by leads."""
 
+import json
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 from sqlalchemy import text
 
+from moderation.store.locks import Lock
 from moderation.store.reasons import BUILT_IN
 from moderation.store.users import Role
-from tests.conftest import Api
+from tests.conftest import Api, Machine, eventually
 from tests.integration.answers import answer, claimed
 from tests.integration.desk import add_case, signed_in
 
@@ -141,3 +143,18 @@ def test_an_answer_that_needs_a_reason_is_not_taken_without_one(api: Api) -> Non
                 assert "reason" in refused.text
             taken = ann.post(decision, json={"answer": said, "reason": "hoax"})
             assert taken.status_code == 200, said
+
+
+def test_a_list_is_saved_while_a_scheduler_watches(machine: Machine) -> None:
+    """What a scheduler keeps locked as long as it lives keeps no lead waiting."""
+    watched = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = :lock AND granted"
+    eventually(lambda: machine.query(watched, lock=Lock.WATCH.value) == [()])
+    machine.run("users", "add", "lead-of-reasons", "--role", "lead", "--no-password")
+    token = json.loads(machine.run("users", "token", "lead-of-reasons", "--json").stdout)["token"]
+    saved = machine.http.put(
+        "/v1/review/reasons/watched",
+        json=LISTED,
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=20,
+    )
+    assert saved.status_code == 200, saved.text
