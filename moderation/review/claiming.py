@@ -47,9 +47,8 @@ def next_case(
             found = claims.next_queued(connection, user, policy)
             if found is None:
                 return None
-            if policy is None:
-                share = settings.review_golden_share
-                found = golden.draw(connection, user.name, share, _random.random()) or found
+            share, u = settings.review_golden_share, _random.random()
+            found = golden.draw(connection, user.name, share, u, policy) or found
         if (claim := _claim(connection, settings, reviewer, found)) is not None:
             return claim
 

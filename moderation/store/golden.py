@@ -51,7 +51,9 @@ _NEW_TO = text(
         WHERE cases.submission_id = golden_answers.submission_id AND cases.copy_blob IS NOT NULL
         ORDER BY cases.created_at, cases.id LIMIT 1
     ) AS copies
+    JOIN submissions ON submissions.id = golden_answers.submission_id
     WHERE golden_answers.retired_at IS NULL AND golden_answers.added_by <> :user_name
+        AND (CAST(:policy AS text) IS NULL OR submissions.policy = :policy)
         AND NOT EXISTS (
             SELECT FROM cases
             WHERE cases.submission_id = golden_answers.submission_id AND (
@@ -71,12 +73,14 @@ _NEW_TO = text(
 )
 
 
-def draw(connection: Connection, user_name: str, share: float, u: float) -> UUID | None:
+def draw(
+    connection: Connection, user_name: str, share: float, u: float, policy: str | None = None
+) -> UUID | None:
     """Open a golden case for somebody in a `share` of draws; its id, None in the others.
 
     `u` is uniform in [0, 1): below `share` it also says which of the golden submissions that are
-    new to this person it is. None as well where none is left. The case is blind and assigned to
-    them.
+    new to this person it is, and of their `policy` if they keep to one. None as well where none is
+    left. The case is blind and assigned to them.
     """
     if u >= share:
         return None
@@ -84,7 +88,7 @@ def draw(connection: Connection, user_name: str, share: float, u: float) -> UUID
     connection.execute(
         select(users.c.name).where(users.c.name == user_name).with_for_update(key_share=True)
     )
-    left = connection.execute(_NEW_TO, {"user_name": user_name}).all()
+    left = connection.execute(_NEW_TO, {"user_name": user_name, "policy": policy}).all()
     if not left:
         return None
     chosen = left[min(int(u / share * len(left)), len(left) - 1)]

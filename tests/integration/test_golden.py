@@ -130,6 +130,17 @@ def test_it_is_drawn_in_its_share_of_draws_and_each_alike(services: Services) ->
     assert draw(services, "ann", share=0.2, u=math.nextafter(0.2, 0)) is not None
 
 
+def test_who_keeps_to_a_policy_gets_golden_cases_of_it(services: Services) -> None:
+    """Else nobody would know how they do; and one of another policy would stand out."""
+    add_user(services, "ann")
+    submission_id = add_golden(services)
+    with services.database.begin() as connection:
+        assert golden.draw(connection, "ann", 0.5, 0.0, "news") is None
+        case_id = golden.draw(connection, "ann", 0.5, 0.0, "default")
+    assert case_id is not None
+    assert state_of(services, case_id)["submission_id"] == submission_id
+
+
 def test_nobody_gets_one_twice_nor_one_that_they_know(api: Api) -> None:
     """Not who had any case of it, nor who added it; and none once it is retired."""
     add_user(api.services, "bob")
