@@ -130,9 +130,9 @@ class Sender:
             problem = "the host has a private or reserved address"
         except httpcore.TimeoutException:
             problem = f"took longer than {self._timeout_s:g} s"
-        except httpcore.NetworkError as error:
+        except httpcore.ConnectError as error:
             problem = f"could not be reached ({error})"
-        except httpcore.ProtocolError:
+        except (httpcore.NetworkError, httpcore.ProtocolError):
             problem = "broke off or did not answer in HTTP"
         if status is not None and not 200 <= status < 300:
             not_followed = "; redirects are not followed" if 300 <= status < 400 else ""
