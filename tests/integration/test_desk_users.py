@@ -1,133 +1,20 @@
-"""People and their roles: who may do what, and what happens to those who no longer may."""
+"""People and their accounts: who changes them, and what happens to those who no longer may."""
 
-import inspect
 import json
-import os
-import pty
 import re
-import subprocess
-import sys
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import pytest
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute, iter_route_contexts
 from sqlalchemy import select
-from starlette.routing import BaseRoute
 
-from moderation.api.app import create_app
-from moderation.review.auth import session_of
-from moderation.review.router import router
 from moderation.store import users
 from moderation.store.cases import Level
 from moderation.store.review_tables import audit_log
 from moderation.store.sessions import Kind
 from moderation.store.users import Role
-from moderation.wiring import Services
-from tests.conftest import Api, Machine
+from tests.conftest import Api
 from tests.integration.desk import add_case, add_user, signed_in
-
-PASSWORD = "correct horse battery"
-
-# Who is not signed in needs these to become so.
-OPEN = {
-    ("GET", "/review/login"),
-    ("POST", "/review/login"),
-    ("GET", "/review/login/oidc"),
-    ("GET", "/review/login/oidc/callback"),
-    ("POST", "/v1/review/session"),
-}
-FOR_LEADS = (
-    "/review/people",
-    "/review/policies",
-    "/review/audit",
-    "/v1/review/users",
-    "/v1/review/audit",
-    "/v1/review/agreement",
-    "/v1/review/golden",
-)
-FOR_ADMINS = ("/review/webhooks", "/v1/review/webhooks")
-CHANGES = ("POST", "PUT", "PATCH", "DELETE")
-FOR_ADMINS_TO_CHANGE = ("/review/people", "/v1/review/users")
-FOR_LEADS_TO_CHANGE = ("/v1/review/reasons",)
-ANY_ID = "0199c3d8-5a3e-7f00-8000-000000000000"
-
-
-def desk_routes(routes: Sequence[BaseRoute]) -> list[tuple[str, str, Role | None]]:
-    """Method, path and the role that its dependencies ask for, of each route of the desk."""
-    return [
-        (method, route.path_format, role_of(route.dependant))
-        for route in iter_route_contexts(routes)
-        if isinstance(route.original_route, APIRoute)
-        and route.path_format is not None
-        and route.path_format.startswith(("/review", "/v1/review"))
-        for method in sorted(route.methods or ())
-        if method != "HEAD"
-    ]
-
-
-def role_of(dependant: Dependant) -> Role | None:
-    """The highest role among the dependencies; None if not even a session is needed."""
-    order = list(Role)
-    asked = [role_of(one) for one in dependant.dependencies]
-    if dependant.call is session_of:
-        asked.append(Role.MODERATOR)
-    if getattr(dependant.call, "__name__", "") == "session_with_role":
-        asked.append(inspect.getclosurevars(dependant.call).nonlocals["role"])  # type: ignore[arg-type]
-    return max((role for role in asked if role), key=order.index, default=None)
-
-
-def test_every_route_of_the_desk_asks_who_it_is(services: Services) -> None:
-    """A route without a session, or with a lower role than its part of the desk, is a mistake."""
-    routes = desk_routes(create_app(services).routes)
-    assert len(routes) > 30
-    for method, path, role in routes:
-        if (method, path) in OPEN:
-            continue
-        is_change = method in CHANGES
-        assert role is not None, f"{method} {path} asks nobody who they are"
-        if path.startswith(FOR_LEADS) or (is_change and path.startswith(FOR_LEADS_TO_CHANGE)):
-            assert role.may(Role.LEAD), f"{method} {path} is for leads"
-        if path.startswith(FOR_ADMINS) or (is_change and path.startswith(FOR_ADMINS_TO_CHANGE)):
-            assert role is Role.ADMIN, f"{method} {path} is for admins"
-
-
-def test_what_each_role_may_not_do_it_cannot(api: Api) -> None:
-    """Anonymous, another role's, a form without its sign, of another site: refused, everywhere."""
-    routes = desk_routes(router.routes)
-    people = {role: signed_in(api, f"a-{role}", role) for role in Role}
-    with (
-        httpx.Client(base_url=api.url, timeout=60, trust_env=False) as nobody,
-        people[Role.MODERATOR] as moderator,
-        people[Role.LEAD] as lead,
-        people[Role.ADMIN] as admin,
-    ):
-        clients = {Role.MODERATOR: moderator, Role.LEAD: lead, Role.ADMIN: admin}
-        for method, path, role in routes:
-            if (method, path) in OPEN:
-                continue
-            assert role is not None
-            url = re.sub(r"{[^}]*}", ANY_ID, path)
-            asked = nobody.request(method, url)
-            if method == "GET" and path.startswith("/review"):
-                assert asked.status_code == 303, path
-                assert asked.headers["location"].startswith("/review/login"), path
-            else:
-                assert asked.status_code == 401, path
-            key = {"Authorization": api.http.headers["Authorization"]}
-            assert nobody.request(method, url, headers=key).status_code in (303, 401), path
-            if method in CHANGES:
-                unsigned = admin.request(method, url, headers={"X-CSRF-Token": ""})
-                assert unsigned.status_code == 403, path
-                foreign = admin.request(method, url, headers={"Origin": "https://evil.example"})
-                assert foreign.status_code == 403, path
-            for other, client in clients.items():
-                if not other.may(role):
-                    assert client.request(method, url).status_code == 403, f"{other} {path}"
-                elif method == "GET" and role is not Role.MODERATOR:
-                    assert client.get(url).status_code not in (401, 403), f"{other} {path}"
+from tests.integration.logging_in import PASSWORD
 
 
 def test_an_admin_makes_and_changes_accounts(api: Api) -> None:
@@ -348,102 +235,3 @@ def test_the_page_of_people_is_for_leads_to_read_and_admins_to_change(api: Api) 
         assert "anna" in page
         assert "disabled" in page
         assert 'action="/review/people' not in page
-
-
-def test_a_command_makes_the_first_account(machine: Machine) -> None:
-    """Made at the command line, printed once, felt by the desk, changed and disabled there."""
-    made = machine.run("users", "add", "carl", "--role", "lead")
-    password = made.stdout.strip()
-    assert len(password) > 20
-    assert "not shown again" in " ".join(made.stderr.split())
-    login = {"name": "carl", "password": password}
-    signed = machine.http.post("/v1/review/session", json=login)
-    assert signed.status_code == 201
-    bearer = {"Authorization": f"Bearer {signed.json()['token']}"}
-    assert machine.http.get("/v1/review/session", headers=bearer).json()["role"] == "lead"
-    machine.run("users", "role", "carl", "moderator")
-    assert machine.http.get("/v1/review/session", headers=bearer).status_code == 401
-    token = json.loads(machine.run("users", "token", "carl", "--days", "2", "--json").stdout)
-    bearer = {"Authorization": f"Bearer {token['token']}"}
-    assert machine.http.get("/v1/review/session", headers=bearer).json()["role"] == "moderator"
-    listed = json.loads(machine.run("users", "list", "--json").stdout)
-    assert password not in str(listed)
-    assert token["token"] not in str(listed)
-    assert next(one for one in listed if one["name"] == "carl")["disabled"] is False
-    machine.run("users", "disable", "carl")
-    assert machine.http.get("/v1/review/session", headers=bearer).status_code == 401
-    refused = machine.run("users", "token", "carl", check=False)
-    assert (refused.returncode, "users enable" in refused.stderr) == (1, True)
-    machine.run("users", "enable", "carl")
-    assert machine.http.post("/v1/review/session", json=login).status_code == 201
-    actors = machine.query("SELECT DISTINCT actor FROM audit_log WHERE subject = 'user:carl'")
-    assert [str(actor).startswith("cli:") for (actor,) in actors] == [True]
-
-
-def test_a_machine_comes_with_an_account(machine: Machine) -> None:
-    """`up` makes an admin on an empty database, and tells where its password is, not which."""
-    password = (machine.data_dir / "desk-password").read_text().strip()
-    signed = machine.http.post("/v1/review/session", json={"name": "demo", "password": password})
-    bearer = {"Authorization": f"Bearer {signed.json()['token']}"}
-    assert machine.http.get("/v1/review/session", headers=bearer).json()["role"] == "admin"
-    told = (machine.data_dir / "up.log").read_text()
-    assert "/review" in told
-    assert "desk-password" in told.replace("\n", "")
-    assert password not in told
-
-
-@pytest.mark.parametrize(
-    ("arguments", "status", "says"),
-    [
-        (("add", "Carl"), 1, "lower-case"),
-        (("add", "carl", "--role", "boss"), 2, "boss"),
-        (("add", "carl", "--password-stdin"), 1, "at least 12"),
-        (("add", "carl", "--password-stdin", "--no-password"), 2, "not both"),
-        (("role", "ghost", "lead"), 1, "no account"),
-        (("password", "ghost"), 1, "no account"),
-        (("token", "ghost", "--days", "0"), 2, "days"),
-    ],
-)
-def test_wrong_commands_say_what_is_wrong(
-    machine: Machine, arguments: tuple[str, ...], status: int, says: str
-) -> None:
-    """A wrong name, role or password is told, and nothing is made."""
-    done = machine.run("users", *arguments, check=False)
-    assert done.returncode == status
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not machine.query("SELECT 1 FROM users WHERE name IN ('Carl', 'ghost')")
-
-
-def test_a_password_is_asked_for_twice_on_a_terminal(machine: Machine) -> None:
-    """At a terminal the password is typed, unseen, and nothing of it is printed."""
-    ours, theirs = pty.openpty()
-    shown = b""
-
-    def type_after(prompt: bytes) -> None:
-        nonlocal shown
-        while prompt not in shown:
-            shown += os.read(ours, 1000)
-        os.write(ours, f"{PASSWORD}\n".encode())
-
-    # A session of its own: it is to ask here, not the terminal that the tests run in.
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moderation", "users", "add", "tina"],
-        env=machine.environment, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        type_after(b"Password: ")
-        type_after(b"again: ")
-        out, _ = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.communicate()
-        shown += os.read(ours, 1000)
-        os.close(theirs)
-        os.close(ours)
-    assert process.returncode == 0
-    assert out == b""
-    assert PASSWORD.encode() not in shown
-    login = {"name": "tina", "password": PASSWORD}
-    assert machine.http.post("/v1/review/session", json=login).status_code == 201
