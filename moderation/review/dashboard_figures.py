@@ -14,10 +14,11 @@ from sqlalchemy import Connection, Engine
 from moderation.published import Publication
 from moderation.quality.agreement import Agreement, agreement
 from moderation.store import agreement as agreement_store
-from moderation.store import appeals, calibrations, desk_figures
+from moderation.store import calibrations, desk_figures
 from moderation.store.decisions import Answer
 from moderation.store.desk_figures import Judged, Overturned, Waiting
 from moderation.store.history import Period
+from moderation.store.undecidable import count_undecidable
 
 DAYS = 28
 
@@ -97,7 +98,7 @@ class DashboardFigures:
             published=_published(connection, period),
             overturned=desk_figures.overturned(connection, period),
             agreement=agreement(agreement_store.decided_twice(connection, timedelta(days=DAYS))),
-            undecidable=appeals.undecidable(connection),
+            undecidable=count_undecidable(connection),
         )
 
     def _judged(self, connection: Connection, days: Sequence[date]) -> Mapping[date, Judged]:

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, RowMapping, Select, func, insert, select, text
 from uuid_utils.compat import uuid7
 
+from moderation.store import case_states, claims, decisions
 from moderation.store.audit import Actor, record
 from moderation.store.cases import Level, NewCase, Route, State, add_cases
 from moderation.store.decisions import Answer
@@ -95,6 +96,7 @@ def receive(
     case = NewCase(
         submission_id, Route.APPEAL, due_in=due_in, level=level, copy_blob=standing.copy_blob
     )
+    replaced = _close_what_waits(connection, submission_id)
     appeal_id = _open(connection, case, statement)
     record(
         connection,
@@ -103,6 +105,7 @@ def receive(
         f"submission:{submission_id}",
         appeal=str(appeal_id),
         level=level.value,
+        replaced=[str(id_) for id_ in replaced],
     )
     return of_submission(connection, submission_id, platform=platform, undo=undo)[-1], True
 
@@ -120,10 +123,26 @@ def of_submission(
     return [_appeal(row) for row in connection.execute(query).mappings()]
 
 
-def undecidable(connection: Connection) -> int:
-    """How many cases wait that nobody may decide: who might has decided or skipped them already."""
-    waiting: int = connection.execute(_UNDECIDABLE).scalar_one()
-    return waiting
+def _close_what_waits(connection: Connection, submission_id: UUID) -> list[UUID]:
+    """Close the submission's flags that nobody has begun with: the appeal's answer settles them.
+
+    Left open, a later answer would stand over what was said with the author's words at hand.
+    """
+    waiting = select(cases.c.id).where(
+        cases.c.submission_id == submission_id,
+        cases.c.route.in_((Route.FLAGGED, Route.UNSCORABLE)),
+        cases.c.state == State.OPEN.value,
+    )
+    locked = case_states.lock(connection, list(connection.execute(waiting).scalars()))
+    ids = [case.id for case in locked if case.state is State.OPEN]
+    claims.expire(connection, ids)
+    begun = claims.open_ones(connection, ids).keys() | {
+        id_ for id_, given in decisions.standing(connection, ids).items() if given
+    }
+    free = [id_ for id_ in ids if id_ not in begun]
+    for id_ in free:
+        case_states.close(connection, id_)
+    return free
 
 
 def _open(connection: Connection, case: NewCase, statement: str) -> UUID:
@@ -177,36 +196,6 @@ _STANDING = text(
         ) AS copy_blob
     FROM submissions LEFT JOIN verdicts ON verdicts.submission_id = submissions.id
     WHERE submissions.id = :submission_id
-    """
-)
-
-# Of the few cases that bar anybody: what nobody has decided or skipped is open to all.
-_UNDECIDABLE = text(
-    """
-    SELECT count(*) FROM cases
-    WHERE cases.state <> 'resolved' AND cases.route <> 'golden'
-        AND NOT EXISTS (
-            SELECT FROM users
-            WHERE users.disabled_at IS NULL
-                AND (cases.level = 'moderator' OR users.role <> 'moderator')
-                AND (cases.assigned_to IS NULL OR cases.assigned_to = users.name)
-                AND NOT EXISTS (
-                    SELECT FROM claims WHERE claims.case_id = cases.id
-                        AND claims.user_name = users.name AND claims.ending = 'skipped'
-                )
-                AND NOT EXISTS (
-                    SELECT FROM standing_decisions AS decisions
-                    WHERE decisions.case_id = cases.id AND decisions.decided_by = users.name
-                        AND NOT (cases.level = 'lead' AND decisions.answer = 'escalate')
-                )
-                AND NOT EXISTS (
-                    SELECT FROM cases AS others
-                    JOIN standing_decisions AS decisions ON decisions.case_id = others.id
-                    WHERE others.submission_id = cases.submission_id AND others.id <> cases.id
-                        AND others.route <> 'golden' AND 'appeal' IN (cases.route, others.route)
-                        AND decisions.decided_by = users.name
-                )
-        )
     """
 )
 

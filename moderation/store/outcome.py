@@ -103,7 +103,7 @@ def reviews(connection: Connection, ids: Sequence[UUID], *, undo: timedelta) -> 
     for row in connection.execute(_OF_SUBMISSIONS, {"ids": list(ids), "undo": undo}).mappings():
         before = found.get(row["id"], Review())
         case, decisions = before.case, before.decisions
-        if row["is_final"]:
+        if row["is_final"] and row["answer"] is not None:
             # An appeal may be decided before the case that was open when it came.
             told = (*decisions, told_decision(row))
             decisions = tuple(sorted(told, key=lambda decision: decision.decided_at))
@@ -111,7 +111,7 @@ def reviews(connection: Connection, ids: Sequence[UUID], *, undo: timedelta) -> 
             case = ToldCase(
                 route=Route(row["route"]),
                 opened_at=row["opened_at"],
-                answer=Answer(row["answer"]) if row["is_final"] else None,
+                answer=Answer(row["answer"]) if row["is_final"] and row["answer"] else None,
                 decided_at=row["resolved_at"] if row["is_final"] else None,
             )
         found[row["id"]] = Review(case, decisions)

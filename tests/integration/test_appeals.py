@@ -11,8 +11,10 @@ import pytest
 from sqlalchemy import text
 
 from moderation.settings import Settings
-from moderation.store import appeals, keys
+from moderation.store import keys
 from moderation.store.cases import Route
+from moderation.store.decisions import labelled
+from moderation.store.undecidable import count_undecidable
 from moderation.store.users import Role
 from tests.conftest import Api
 from tests.integration.answers import answer, answer_as, claimed
@@ -82,6 +84,37 @@ def test_somebody_else_decides_an_appeal_and_the_platform_reads_what_became_of_i
     assert line.actor == "platform:acme"
     assert line.subject == f"submission:{submission_id}"
     assert "dog" not in str(line.details)
+
+
+def test_an_appeal_takes_the_place_of_a_flag_that_nobody_has_begun_with(api: Api) -> None:
+    """One person decides once; no later answer to the flag stands over the appeal's."""
+    case_id = add_case(api.services)
+    submission_id = submission_of(api, case_id)
+    assert appeal(api, submission_id).status_code == 201
+    with signed_in(api, "ann") as ann:
+        case = claimed(ann)
+        assert case is not None
+        assert case["route"] == "appeal"
+        assert claimed(ann) is None
+        taken = ann.post("/v1/review/claims", json={"case_id": str(case_id)})
+        assert taken.json()["detail"]["problem"] == "case_resolved"
+    answer_as(api, "ann", "match", UUID(case["id"]))
+    told = api.http.get(f"/v1/submissions/{submission_id}").json()
+    assert [one["answer"] for one in told["decisions"]] == ["match"]
+    assert told["case"]["route"] == "appeal"
+    with api.services.database.connect() as connection:
+        (label,) = labelled(connection, model="m")
+    assert label.is_match
+
+
+def test_an_appeal_leaves_a_flag_to_whoever_is_at_it(api: Api) -> None:
+    """What somebody has claimed is not taken out of their hands."""
+    case_id = add_case(api.services)
+    with signed_in(api, "ann") as ann:
+        assert claimed(ann) is not None
+        assert appeal(api, submission_of(api, case_id)).status_code == 201
+    assert state_of(api.services, case_id)["state"] == "open"
+    answer_as(api, "ann", "mismatch", case_id)
 
 
 def test_what_nobody_calls_a_match_stands(api: Api) -> None:
@@ -154,16 +187,16 @@ def test_what_a_lead_decided_another_lead_decides_again(api: Api) -> None:
     answer_as(api, "lea", "mismatch", role=Role.LEAD)
     add_user(api.services, "ann")
     with api.services.database.connect() as connection:
-        assert appeals.undecidable(connection) == 0
+        assert count_undecidable(connection) == 0
     assert appeal(api, submission_id).status_code == 201
     for name, role in (("ann", Role.MODERATOR), ("lea", Role.LEAD)):
         with signed_in(api, name, role) as client:
             assert claimed(client) is None
     with api.services.database.connect() as connection:
-        assert appeals.undecidable(connection) == 1
+        assert count_undecidable(connection) == 1
     add_user(api.services, "max", Role.ADMIN)
     with api.services.database.connect() as connection:
-        assert appeals.undecidable(connection) == 0
+        assert count_undecidable(connection) == 0
     answer_as(api, "max", "match", role=Role.ADMIN)
     assert appeals_of(api, submission_id)[0]["outcome"] == "overturned"
 
@@ -184,7 +217,7 @@ def test_who_decides_an_appeal_first_decides_nothing_else_of_the_post(api: Api) 
         taken = bob.post("/v1/review/claims", json={"case_id": str(case_id)})
         assert taken.status_code == 409
     with api.services.database.connect() as connection:
-        assert appeals.undecidable(connection) == 1
+        assert count_undecidable(connection) == 1
     answer_as(api, "eve", "mismatch", case_id)
     with signed_in(api, "bob") as bob:
         shown = bob.get(f"/v1/review/cases/{appealed}").json()
