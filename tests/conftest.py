@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
 
 from moderation.addresses import read_local_key
 from moderation.api.app import server_of
@@ -46,11 +47,21 @@ class Servers:
     def database(self) -> str:
         """The URL of a fresh database."""
         name = f"test_{os.getpid()}_{next(_numbers)}"
+        with self._admin() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        return self.postgres_url.replace("/postgres?", f"/{name}?")
+
+    def drop(self, url: str) -> None:
+        """Drop a database: a thousand of them would fill a disk."""
+        with self._admin() as connection:
+            connection.execute(text(f"DROP DATABASE {make_url(url).database} WITH (FORCE)"))
+
+    @contextlib.contextmanager
+    def _admin(self) -> Iterator[Connection]:
         admin = create_engine(self.postgres_url.replace("postgresql://", "postgresql+psycopg://"))
         with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
+            yield connection
         admin.dispose()
-        return self.postgres_url.replace("/postgres?", f"/{name}?")
 
 
 @pytest.fixture(scope="session")
@@ -63,18 +74,21 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     finally:
         redis_server.stop()
         postgres.stop()
+        shutil.rmtree(folder)
 
 
 @pytest.fixture
-def settings(servers: Servers, tmp_path: Path) -> Settings:
+def settings(servers: Servers, tmp_path: Path) -> Iterator[Settings]:
     """Settings with an empty database, an empty Redis and an empty data directory."""
-    return Settings(
+    database_url = servers.database()
+    yield Settings(
         data_dir=tmp_path / "data",
-        database_url=servers.database(),
+        database_url=database_url,
         redis_url=servers.redis_url,
         fetch_allow_private=True,
         metrics_port=0,
     )
+    servers.drop(database_url)
 
 
 @pytest.fixture
