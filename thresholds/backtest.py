@@ -9,11 +9,12 @@ from typing import Any
 from sqlalchemy import Connection
 
 from moderation.errors import InputRefused
+from moderation.quality.shares import Estimate
 from moderation.store import history
 from moderation.store.history import Group, Period
 from moderation.types import Outcome
 from thresholds.artifact import Artifact
-from thresholds.estimates import CELLS, Cell, Estimate, in_cell, precision_and_recall
+from thresholds.estimates import CELLS, Cell, in_cell, precision_and_recall
 
 _DAY = timedelta(days=1)
 

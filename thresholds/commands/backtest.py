@@ -10,8 +10,8 @@ from rich.text import Text
 from moderation.console import people, print_document, progress
 
 if TYPE_CHECKING:
+    from moderation.quality.shares import Estimate
     from thresholds.backtest import Backtest
-    from thresholds.estimates import Estimate
 
 
 def backtest(

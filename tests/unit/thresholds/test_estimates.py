@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from moderation.quality.shares import Estimate, Found, share
 from moderation.store.history import Decided
-from thresholds.estimates import CELLS, Estimate, Found, in_cell, precision_and_recall, share
+from thresholds.estimates import CELLS, in_cell, precision_and_recall
 
 NOTHING = np.empty(0)
 
