@@ -156,6 +156,15 @@ class Settings(BaseSettings):
     review_golden_share: float = Field(
         0.03, ge=0, le=0.5, description="of cases that have a known answer, to see how people do"
     )
+    audit_budget_per_day: int = Field(
+        200, ge=0, description="passed submissions a day that people look at, so recall is known"
+    )
+    quality_lag_s: float = Field(
+        86_400.0, ge=0, description="precision and recall are of what came in so long ago"
+    )
+    quality_every_s: PositiveFloat = Field(
+        300.0, description="how often the scheduler estimates them anew, and plans audits"
+    )
     webhook_timeout_s: PositiveFloat = Field(
         15.0, description="longest time for a platform to take a webhook"
     )

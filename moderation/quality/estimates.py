@@ -7,71 +7,18 @@ that the surest come first; strata of their scores keep that from looking like p
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
 from moderation.curves import Floats
+from moderation.quality.figures import Quality, Reviewed, Said, Window
 from moderation.quality.shares import Estimate, Found, share, unknown_share
-from moderation.store.history import Bools, Ints
 
 # Below so many found misses an interval tells nothing that a decision could rest on.
 FEWEST_MISSES = 5
 FEWEST_ANSWERS = 5
 # What nobody has answered yet may move a share by a point.
 _NEGLIGIBLE = 0.01
-
-
-class Answered(StrEnum):
-    """What became of a case."""
-
-    MISMATCH = "mismatch"
-    MATCH = "match"
-    UNSURE = "unsure"
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Answered cases, (n,) each: of flags or of audited passes.
-
-    `strata` says which of them are alike; `weights` are 1/π. What is neither a mismatch nor a
-    match is `unsure`, and is in neither class.
-    """
-
-    strata: Ints
-    weights: Floats
-    is_mismatch: Bools
-    is_match: Bools
-
-    def __len__(self) -> int:
-        return len(self.strata)
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Scored submissions that came in a period, and what is known of them.
-
-    `flags` and `passes` count all of them, by stratum; `flagged` and `audited` are those with an
-    answer.
-    """
-
-    flags: Mapping[int, int]
-    passes: Mapping[int, int]
-    flagged: Sample
-    audited: Sample
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """The estimates of a window, each with its 95 % interval or the reason why there is none."""
-
-    precision: Estimate
-    recall: Estimate
-    prevalence: Estimate
-    flag_rate: Estimate
-    audits: int
-    found_misses: int
 
 
 def estimate(window: Window) -> Quality:
@@ -83,12 +30,14 @@ def estimate(window: Window) -> Quality:
     """
     flags, unseen_flags = _stand_for(window.flagged, window.flags)
     passes, unseen_passes = _stand_for(window.audited, window.passes)
-    hits = Found.among(flags, window.flagged.is_mismatch)
-    alarms = Found.among(flags, window.flagged.is_match)
-    misses = Found.among(passes, window.audited.is_mismatch)
-    rest = Found.among(passes, window.audited.is_match)
+    hits = Found.among(flags, window.flagged.settled == Said.MISMATCH)
+    alarms = Found.among(flags, window.flagged.settled == Said.MATCH)
+    misses = Found.among(passes, window.audited.settled == Said.MISMATCH)
+    rest = Found.among(passes, window.audited.settled == Said.MATCH)
     found = len(misses.weights)
     all_flags, all_passes = sum(window.flags.values()), sum(window.passes.values())
+    settled = [cases.settled[cases.settled > 0] for cases in (window.flagged, window.audited)]
+    unsure = int(sum((each == Said.UNSURE).sum() for each in settled))
     return Quality(
         precision=_precision(hits, alarms, all_flags, unseen_flags),
         recall=_unless_few(found, unseen_flags + unseen_passes, hits.total + misses.total)
@@ -96,21 +45,25 @@ def estimate(window: Window) -> Quality:
         prevalence=_unless_few(found, unseen_flags + unseen_passes, all_flags + all_passes)
         or share(_together(hits, misses), _together(alarms, rest)),
         flag_rate=share(_counted(all_flags), _counted(all_passes)),
-        audits=len(window.audited),
+        unsure=share(_counted(unsure), _counted(sum(map(len, settled)) - unsure)),
+        flags=all_flags,
+        passes=all_passes,
+        audits=len(settled[1]),
+        answered_flags=len(settled[0]),
         found_misses=found,
     )
 
 
-def _stand_for(sample: Sample, counts: Mapping[int, int]) -> tuple[Floats, int]:
-    """For how many each answered case stands, (n,), and how many nobody stands for."""
-    weights = np.zeros(len(sample))
+def _stand_for(cases: Reviewed, counts: Mapping[int, int]) -> tuple[Floats, int]:
+    """For how many each settled case stands, (n,), and how many nobody stands for."""
+    weights = np.zeros(len(cases))
     unseen = 0
     for stratum, count in counts.items():
-        rows = sample.strata == stratum
+        rows = (cases.strata == stratum) & (cases.settled > 0)
         if rows.sum() < min(FEWEST_ANSWERS, count):
             unseen += count
         elif count:
-            weights[rows] = sample.weights[rows] * (count / sample.weights[rows].sum())
+            weights[rows] = cases.weights[rows] * (count / cases.weights[rows].sum())
     return weights, unseen
 
 

@@ -16,6 +16,8 @@ class Lock(IntEnum):
     WATCH = 724083118
     REASONS = 724083119
     MISSED_CASES = 724083120
+    # A measuring scheduler keeps it as long as it lives, and plans the audits, too.
+    QUALITY = 724083121
 
 
 def wait_for(connection: Connection, lock: Lock) -> None:

@@ -12,13 +12,15 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
 
 from moderation.store import database, submissions
+from moderation.store.quality_tables import metadata as quality_metadata
 from moderation.store.review_tables import metadata
 from moderation.wiring import Services
 from tests.conftest import Servers, eventually
 
 
 def test_the_migrated_tables_are_the_declared_ones(services: Services) -> None:
-    """After all migrations nothing differs from `tables.py`."""
+    """After all migrations nothing differs from `tables.py` and the two beside it."""
+    assert quality_metadata is metadata
     with services.database.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         assert set(inspect(connection).get_table_names()) >= set(metadata.tables)

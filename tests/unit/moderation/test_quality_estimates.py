@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from moderation.quality.estimates import Quality, Sample, Window, estimate
+from moderation.quality.estimates import estimate
+from moderation.quality.figures import Quality, Reviewed, Said, Window
 from moderation.quality.sampling import plan_audits
 
 _THRESHOLD = 0.35
@@ -18,6 +19,10 @@ def _traffic(rng: np.random.Generator, prevalence: float) -> tuple[np.ndarray, n
     is_mismatch = rng.random(_N) < prevalence
     scores = np.where(is_mismatch, rng.beta(0.8, 4.5, _N), rng.beta(5, 1.2, _N))
     return is_mismatch, scores
+
+
+def _cases(strata: np.ndarray, weights: np.ndarray, said: np.ndarray) -> Reviewed:
+    return Reviewed(strata, weights, said, said, np.ones(len(said), dtype=np.int64))
 
 
 def _window(
@@ -42,8 +47,10 @@ def _window(
         late = np.where(flagged, 0.7 * scores / _THRESHOLD + 0.3 * late, late)
     decided = is_case & (late <= 1 - undecided)
 
-    def sample(of: np.ndarray) -> Sample:
-        return Sample(strata[of], 1 / inclusions[of], is_mismatch[of], ~is_mismatch[of])
+    said = np.where(is_mismatch, Said.MISMATCH, Said.MATCH)
+
+    def sample(of: np.ndarray) -> Reviewed:
+        return _cases(strata[of], 1 / inclusions[of], said[of])
 
     return Window(
         flags=Counter(strata[flagged].tolist()),
@@ -117,11 +124,10 @@ def test_flags_that_nobody_looked_at_are_no_precision() -> None:
     is_mismatch, scores = _traffic(rng, 0.06)
     window = _window(rng, is_mismatch, scores)
     only_first = window.flagged.strata == 0
-    flagged = Sample(
+    flagged = _cases(
         window.flagged.strata[only_first],
         window.flagged.weights[only_first],
-        window.flagged.is_mismatch[only_first],
-        window.flagged.is_match[only_first],
+        window.flagged.settled[only_first],
     )
     quality = estimate(Window(window.flags, window.passes, flagged, window.audited))
     assert quality.precision.point is None
@@ -131,16 +137,15 @@ def test_flags_that_nobody_looked_at_are_no_precision() -> None:
 def test_unsure_belongs_to_neither_class() -> None:
     """It stands for its like among the flags, and for no share of precision."""
     strata = np.zeros(10, dtype=np.int64)
-    is_mismatch = np.array([True] * 6 + [False] * 4)
-    is_match = np.array([False] * 6 + [True] * 2 + [False] * 2)
-    sample = Sample(strata, np.ones(10), is_mismatch, is_match)
+    said = np.array([Said.MISMATCH] * 6 + [Said.MATCH] * 2 + [Said.UNSURE] * 2)
+    sample = _cases(strata, np.ones(10), said)
     quality = estimate(Window({0: 100}, {0: 1000}, sample, sample))
     assert quality.precision.point == pytest.approx(6 / 8)
 
 
 def test_nothing_at_all_is_no_estimate() -> None:
     """An empty window says so, and breaks nothing."""
-    nothing = Sample(np.array([], dtype=np.int64), np.array([]), *(np.array([], dtype=bool),) * 2)
+    nothing = _cases(np.array([], dtype=np.int64), np.array([]), np.array([], dtype=np.int64))
     quality = estimate(Window({}, {}, nothing, nothing))
     assert (quality.precision.point, quality.recall.point) == (None, None)
     assert (quality.prevalence.point, quality.flag_rate.point) == (None, None)
