@@ -19,6 +19,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from moderation.errors import SetupError
+from moderation.review.metrics import ReviewMetrics
 from moderation.settings import Settings
 from moderation.types import Outcome, Reason
 
@@ -143,6 +144,7 @@ class Metrics:
             "Decoder processes replaced after a crash, a time-out or a broken answer.",
             registry=self.registry,
         )
+        self.review = ReviewMetrics(self.registry)
 
     def count_embeddings(self, kind: str, source: str, count: int) -> None:
         """Count where embeddings of images or texts came from."""

@@ -36,11 +36,15 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A decision that was stored, and until when it can be undone."""
+    """A decision that was stored, and until when it can be undone.
+
+    `is_new` unless it had been stored before and was sent again.
+    """
 
     decision_id: UUID
     case_id: UUID
     undo_until: datetime
+    is_new: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ def decide(
     if claim.ending is Ending.DECIDED and claim.user_name == reviewer.user.name:
         for stored in decisions.standing(connection, [case.id])[case.id]:
             if stored.claim_id == token and _said(stored) == said:
-                return _made(settings, stored)
+                return _made(settings, stored, is_new=False)
     claiming.check_alive(reviewer, claim)
     _check(connection, case, said)
     return _store(connection, settings, reviewer, [(case, claim)], said)[0]
@@ -177,7 +181,7 @@ def _store(
     )
     _settle(connection, settings, reviewer, [case for case, _ in claimed], before, said)
     stored = {one.id: one for one in decisions.find(connection, ids=ids)}
-    return [_made(settings, stored[id_]) for id_ in ids]
+    return [_made(settings, stored[id_], is_new=True) for id_ in ids]
 
 
 def _settle(
@@ -220,5 +224,5 @@ def _said(stored: Decision) -> Said:
     return Said(stored.answer, stored.reason, stored.note)
 
 
-def _made(settings: Settings, stored: Decision) -> Made:
-    return Made(stored.id, stored.case_id, stored.created_at + undo_time(settings))
+def _made(settings: Settings, stored: Decision, *, is_new: bool) -> Made:
+    return Made(stored.id, stored.case_id, stored.created_at + undo_time(settings), is_new)

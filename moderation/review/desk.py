@@ -15,8 +15,9 @@ from moderation.review.claiming import Reviewer
 from moderation.review.deciding import Made, Said, Together
 from moderation.review.documents import CaseOut
 from moderation.review.undoing import Undone
-from moderation.store import case_states
+from moderation.store import case_states, desk_figures
 from moderation.store.claims import Claim
+from moderation.store.desk_figures import Counted
 from moderation.wiring import Services
 
 
@@ -26,6 +27,7 @@ class Desk:
     def __init__(self, services: Services) -> None:
         self._settings = services.settings
         self._database = services.database
+        self._metrics = services.metrics.review
 
     def next_case(self, reviewer: Reviewer, policy: str | None = None) -> CaseOut | None:
         """The next case under a claim of its own; None when nothing waits for this person."""
@@ -69,23 +71,33 @@ class Desk:
     def decide(self, reviewer: Reviewer, claim: UUID, said: Said) -> Made:
         """Decide a claimed case."""
         with self._database.begin() as connection:
-            return deciding.decide(connection, self._settings, reviewer, claim, said)
+            made = deciding.decide(connection, self._settings, reviewer, claim, said)
+            counted = _counted(connection, [made])
+        self._metrics.count(counted)
+        return made
 
     def decide_many(self, reviewer: Reviewer, case_ids: Sequence[UUID], said: Said) -> Together:
         """Claim and decide cases together."""
         with self._database.begin() as connection:
-            return deciding.decide_many(connection, self._settings, reviewer, case_ids, said)
+            done = deciding.decide_many(connection, self._settings, reviewer, case_ids, said)
+            counted = _counted(connection, done.decided)
+        self._metrics.count(counted)
+        return done
 
     def undo(self, reviewer: Reviewer, decision_id: UUID) -> CaseOut:
         """Take a decision back; the case is claimed again where nobody else has it."""
         with self._database.begin() as connection:
             case_id, claim = undoing.undo(connection, self._settings, reviewer, decision_id)
-            return self._shown(connection, reviewer, case_id, claim)
+            shown = self._shown(connection, reviewer, case_id, claim)
+        self._metrics.undone.inc()
+        return shown
 
     def undo_batch(self, reviewer: Reviewer, batch_id: UUID) -> Undone:
         """Take back what was decided together."""
         with self._database.begin() as connection:
-            return undoing.undo_batch(connection, self._settings, reviewer, batch_id)
+            done = undoing.undo_batch(connection, self._settings, reviewer, batch_id)
+        self._metrics.undone.inc(done.undone)
+        return done
 
     def note(self, reviewer: Reviewer, case_id: UUID, text: str) -> CaseOut:
         """Write beside a case."""
@@ -112,3 +124,7 @@ class Desk:
         claim: Claim | None = None,
     ) -> CaseOut:
         return showing.show(connection, self._settings, reviewer, case_id, claim)
+
+
+def _counted(connection: Connection, made: Sequence[Made]) -> list[Counted]:
+    return desk_figures.counted(connection, [one.decision_id for one in made if one.is_new])

@@ -1,8 +1,9 @@
 """Figures of the desk: what waits, what was decided, what was flagged. Days are those of UTC."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy import Connection, text
 
@@ -36,6 +37,19 @@ class Overturned:
 
     appeals: int
     overturned: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What is counted of a decision: its answer, how long it took, and what it did to an appeal.
+
+    `took` is None for one of several that were made together, `is_overturned` unless it gave an
+    appeal its clear answer.
+    """
+
+    answer: Answer
+    took: timedelta | None
+    is_overturned: bool | None
 
 
 # Blind cases are one group for everybody: whoever saw the count of a route fall with their own
@@ -97,12 +111,10 @@ _HANDLED = text(
 )
 
 # What an appeal is against is the answer that stood before it or, without any, the verdict.
-_OVERTURNED = text(
-    """
-    SELECT count(*) AS appeals,
-        count(*) FILTER (WHERE appealed.resolution <> coalesce(
-            before.resolution, CASE verdicts.outcome WHEN 'pass' THEN 'match' ELSE 'mismatch' END
-        )) AS overturned
+_SETTLED = """
+    SELECT appealed.id AS case_id, appealed.resolution <> coalesce(
+        before.resolution, CASE verdicts.outcome WHEN 'pass' THEN 'match' ELSE 'mismatch' END
+    ) AS is_overturned
     FROM cases AS appealed
     JOIN verdicts ON verdicts.submission_id = appealed.submission_id
     LEFT JOIN LATERAL (
@@ -114,8 +126,33 @@ _OVERTURNED = text(
     ) AS before ON true
     WHERE appealed.id IN (SELECT case_id FROM appeals)
         AND appealed.resolution IN ('match', 'mismatch')
-        AND appealed.resolved_at >= :since AND appealed.resolved_at < :until
-    """
+"""
+_OVERTURNED = text(
+    f"""
+    SELECT count(*) AS appeals, count(*) FILTER (WHERE is_overturned) AS overturned
+    FROM (
+        {_SETTLED} AND appealed.resolved_at >= :since AND appealed.resolved_at < :until
+    ) AS settled
+    """  # noqa: S608
+)
+
+# As `_HANDLED` has it, for the few that were just made: what somebody decided since they claimed.
+_COUNTED = text(
+    f"""
+    SELECT decisions.answer, settled.is_overturned,
+        CASE WHEN decisions.batch_id IS NULL THEN decisions.created_at - greatest(
+            claims.created_at,
+            (
+                SELECT max(earlier.created_at) FROM standing_decisions AS earlier
+                WHERE earlier.decided_by = decisions.decided_by
+                    AND earlier.created_at >= claims.created_at
+                    AND earlier.created_at < decisions.created_at
+            )
+        ) END AS took
+    FROM decisions JOIN claims ON claims.id = decisions.claim_id
+    LEFT JOIN LATERAL ({_SETTLED} AND appealed.id = decisions.case_id) AS settled ON true
+    WHERE decisions.id = ANY(:ids)
+    """  # noqa: S608
 )
 
 
@@ -156,6 +193,12 @@ def overturned(connection: Connection, period: Period) -> Overturned:
     """Appeals that were settled in a period."""
     row = connection.execute(_OVERTURNED, _of(period)).one()
     return Overturned(row.appeals, row.overturned)
+
+
+def counted(connection: Connection, decision_ids: Sequence[UUID]) -> list[Counted]:
+    """What is counted of decisions that this transaction made."""
+    rows = connection.execute(_COUNTED, {"ids": list(decision_ids)})
+    return [Counted(Answer(row.answer), row.took, row.is_overturned) for row in rows]
 
 
 def _of(period: Period) -> dict[str, datetime]:
