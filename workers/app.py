@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ import structlog
 from celery import Celery, Task, bootsteps, signals
 from celery.exceptions import Ignore, Reject
 from celery.worker import state
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 from uuid_utils.compat import uuid7
 
@@ -27,6 +28,7 @@ from moderation.store import calibrations, database, workers
 from moderation.store.workers import WorkerInfo
 from moderation.wiring import open_services
 from thresholds.versions import set_artifact
+from workers.auditing import Audits
 from workers.prefetch import Prefetch, PrefetchStep
 from workers.published import Calibrations, no_calibration
 from workers.runtime import Runtime, allow_open_files, open_scorer
@@ -35,7 +37,7 @@ from workers.score import handle_message
 log = structlog.get_logger()
 
 _PUT_BACK_AFTER_S = 2.0
-# What is published is to hold within five seconds.
+# What is published, or planned, is to hold within five seconds.
 _LOOK_EVERY_S = 1.0
 _LOOK_TIMEOUT_MS = 2000
 _PREFETCH_MULTIPLIER = 2
@@ -73,11 +75,15 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
                     raise no_calibration(settings)
         scorer = open_scorer(settings, self._services.metrics, artifact)
         self._calibrations = Calibrations(scorer.model, scorer.calibration, self._services.metrics)
+        self._audits = Audits(settings.audit_budget_per_day)
         with self._services.database.connect() as connection:
             self._calibrations.look(connection)
+            self._audits.look(connection)
         worker_id = uuid7()
         prefetch = Prefetch(most_messages=_PREFETCH_MULTIPLIER * settings.message_threads)
-        self._runtime = Runtime(self._services, scorer, self._calibrations, worker_id, prefetch)
+        self._runtime = Runtime(
+            self._services, scorer, self._calibrations, self._audits, worker_id, prefetch
+        )
         self._info = WorkerInfo(
             id=worker_id,
             host=socket.gethostname(),
@@ -141,12 +147,9 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
 
     def _keep_looking(self) -> None:
         while not self._stopping.wait(_LOOK_EVERY_S):
-            try:
-                if self._look():
-                    self._news.set()
-            except Exception:
-                # Whatever was published, what comes after it is to be taken up.
-                log.exception("publications_broken")
+            if self._look(self._calibrations.look, not_read="publications_not_read"):
+                self._news.set()
+            self._look(self._audits.look, not_read="audit_plan_not_read")
 
     def _beat(self) -> None:
         holding = [storable_id(request.id) for request in _reserved_requests()]
@@ -159,16 +162,19 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
         with self._beat_database.begin() as connection:
             workers.beat(connection, info, holding)
 
-    def _look(self) -> bool:
-        """Take up what was published; whether that changed anything."""
+    def _look(self, look: Callable[[Connection], bool], *, not_read: str) -> bool:
+        """Take up what is new; whether that changed anything."""
         try:
             with self._beat_database.begin() as connection:
                 # A lock on the history is not waited for.
                 connection.execute(text(f"SET LOCAL statement_timeout = {_LOOK_TIMEOUT_MS}"))
-                return self._calibrations.look(connection)
+                return look(connection)
         except SQLAlchemyError as error:
-            log.warning("publications_not_read", error=type(error).__name__)
-            return False
+            log.warning(not_read, error=type(error).__name__)
+        except Exception:
+            # Whatever it was, what comes after it is to be taken up.
+            log.exception("look_broken")
+        return False
 
 
 def _reserved_requests() -> list[Any]:

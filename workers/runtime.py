@@ -17,10 +17,12 @@ from moderation.scoring.engine import BatchReport, Engine, open_engine
 from moderation.scoring.model import ClipModel, load_model
 from moderation.settings import Settings
 from moderation.store import secrets, submissions, verdicts
+from moderation.store.cases import NewCase
 from moderation.store.submissions import Wanted
-from moderation.types import Calibration, Outcome, Submission, Verdict
+from moderation.types import Calibration, Submission, Verdict
 from moderation.wiring import Services
 from thresholds.artifact import Artifact, calibration_for
+from workers.auditing import Audits
 from workers.copies import Copier
 from workers.prefetch import Prefetch
 from workers.prepare import Preparation
@@ -114,6 +116,7 @@ class Runtime:
         services: Services,
         scorer: Scorer,
         calibrations: Calibrations,
+        audits: Audits,
         worker_id: UUID,
         prefetch: Prefetch,
     ) -> None:
@@ -125,7 +128,11 @@ class Runtime:
         self.stopping = threading.Event()
         with services.database.begin() as connection:
             draws = secrets.draws(connection)
-        self._open_case = opening(draws, twice_share=services.settings.review_twice_share)
+        self._open_case = opening(
+            draws,
+            twice_share=services.settings.review_twice_share,
+            inclusion=audits.inclusion,
+        )
         self.preparation = Preparation(services, scorer.decoder, scorer.engine)
         self.copier = Copier(services, self.preparation.kept)
         self.recording: Batcher[Judged, set[UUID]] = Batcher(
@@ -167,15 +174,20 @@ class Runtime:
         """
         started_s = time.perf_counter()
         everything = [judged for batch in batches for judged in batch]
+        # Once for all tries: what is drawn is drawn with one probability. Of two verdicts the
+        # first is recorded.
+        opened: dict[UUID, NewCase | None] = {}
+        for id_, verdict in everything:
+            if id_ not in opened:
+                opened[id_] = self._open_case(id_, verdict)
 
         def store() -> set[UUID]:
             with self.services.database.begin() as connection:
-                return verdicts.record(connection, everything, self._open_case)
+                return verdicts.record(connection, everything, lambda id_, _: opened[id_])
 
         first = until_database_answers(store)
-        passed = [id_ for id_, verdict in everything if verdict.outcome is Outcome.PASS]
-        self.preparation.kept.drop(passed)
-        if len(passed) < len(everything):
+        self.preparation.kept.drop(id_ for id_, case in opened.items() if case is None)
+        if any(opened.values()):
             self.copier.wake()
         self.services.metrics.stages["persist"].observe(time.perf_counter() - started_s)
         told = []

@@ -1,5 +1,6 @@
 """Which verdict opens which case, how long it may wait, and who sees what of it. Pure."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
@@ -23,6 +24,9 @@ _NO_COPY = {
     Reason.IMAGE_DECODER_FAILED: "The image's file broke the decoder.",
 }
 _UNREACHABLE = "The platform's server did not hand the image out."
+
+# Of a match score: the probability with which a pass that has it is audited.
+Inclusion = Callable[[float], float]
 
 
 def patience(route: Route, score: float | None = None) -> timedelta:
@@ -79,10 +83,32 @@ def case_for(submission_id: UUID, verdict: Verdict, *, twice: bool) -> NewCase |
     )
 
 
-def opening(draws: Draws, *, twice_share: float) -> OpenCase:
-    """Open cases so that a share of the flagged ones, drawn by lot, is decided by two people."""
+def audit_of(submission_id: UUID, probability: float) -> NewCase:
+    """The case of a pass that was drawn with this probability, so that recall can be known."""
+    return NewCase(
+        submission_id,
+        Route.AUDIT,
+        inclusion_probability=probability,
+        due_in=patience(Route.AUDIT),
+        blind=True,
+    )
+
+
+def opening(draws: Draws, *, twice_share: float, inclusion: Inclusion | None = None) -> OpenCase:
+    """Open cases so that a share of the flagged ones, drawn by lot, is decided by two people.
+
+    Of the passes, those are audited that another lot draws, each with its `inclusion`; none
+    without one. That is fixed here and stored with the case: whatever is drawn anew later, by
+    another plan, would come to review with a probability that nobody knows.
+    """
 
     def open_case(submission_id: UUID, verdict: Verdict) -> NewCase | None:
+        if verdict.outcome is Outcome.PASS:
+            if inclusion is None or verdict.score is None:
+                return None
+            probability = inclusion(verdict.score)
+            is_drawn = draws.uniform(Purpose.AUDIT, submission_id) < probability
+            return audit_of(submission_id, probability) if is_drawn else None
         # Most are not flagged, and a draw costs some microseconds.
         twice = (
             verdict.outcome is Outcome.FLAG

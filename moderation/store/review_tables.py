@@ -130,7 +130,7 @@ Index(
     "ix_cases_one_of_a_verdict",
     cases.c.submission_id,
     unique=True,
-    postgresql_where=text("route IN ('flagged', 'unscorable')"),
+    postgresql_where=text("route IN ('flagged', 'unscorable', 'audit')"),
 )
 Index(
     "ix_cases_copy_blob",

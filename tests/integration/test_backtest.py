@@ -45,7 +45,9 @@ SCORED = st.builds(
     st.sampled_from(["default", "ads"]),
     # A verdict opens one case.
     cases=st.lists(
-        CASES, max_size=3, unique_by=lambda case: "flagged" if case.route == "flagged" else id(case)
+        CASES,
+        max_size=3,
+        unique_by=lambda case: "one" if case.route in ("flagged", "audit") else id(case),
     ),
 )
 UNSCORABLE = st.builds(

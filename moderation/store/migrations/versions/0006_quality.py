@@ -11,6 +11,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply."""
+    _one_of_a_verdict("'flagged', 'unscorable', 'audit'")
     op.create_table(
         "audit_plans",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -133,7 +134,19 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take back."""
+    _one_of_a_verdict("'flagged', 'unscorable'")
     op.drop_table("quality_estimates")
     op.drop_table("verdict_counts")
     op.drop_table("counted_hours")
     op.drop_table("audit_plans")
+
+
+def _one_of_a_verdict(routes: str) -> None:
+    op.drop_index("ix_cases_one_of_a_verdict", table_name="cases")
+    op.create_index(
+        "ix_cases_one_of_a_verdict",
+        "cases",
+        ["submission_id"],
+        unique=True,
+        postgresql_where=sa.text(f"route IN ({routes})"),
+    )
