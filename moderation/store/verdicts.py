@@ -65,11 +65,12 @@ def record(
 ) -> set[UUID]:
     """Store a batch's verdicts and open their cases; the ids whose verdict was the first.
 
-    In one statement: what has a verdict has its case. `open_case` says which, if any. Platforms
-    that have a webhook are told in the same transaction.
+    In one statement: what has a verdict has its case. `open_case` says which, if any. Of two
+    verdicts on a submission the first holds. Platforms that have a webhook are told in the same
+    transaction.
     """
     # One order for all writers, so that two batches cannot deadlock.
-    ordered = sorted(batch, key=lambda pair: pair[0])
+    ordered = sorted(dict(reversed(batch)).items(), key=lambda pair: pair[0])
     documents = [to_document(verdict) for _, verdict in ordered]
     columns = {name: [document[name] for document in documents] for name in documents[0]}
     columns["submission_id"] = [id_ for id_, _ in ordered]

@@ -81,6 +81,14 @@ def test_a_second_verdict_opens_no_second_case(services: Services) -> None:
     assert after[ids[0]] == before[ids[0]]
 
 
+def test_what_two_messages_carry_is_judged_once(services: Services) -> None:
+    """After a pause both may be stored together: the first verdict holds, with its case."""
+    (id_,) = _accepted(services, 1)
+    assert _record(services, [(id_, EMPTY), (id_, FLAG)]) == {id_}
+    ((case,),) = _cases(services).values()
+    assert case["route"] == Route.UNSCORABLE
+
+
 def test_writers_at_once_open_one_case_each(services: Services) -> None:
     """Four workers store the same batch in different orders: one verdict and one case a post."""
     ids = _accepted(services, 40)
