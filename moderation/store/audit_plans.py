@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy import Connection, RowMapping, func, insert, select
 
 from moderation.quality.sampling import AuditPlan, plan_audits, posterior_of_mismatch
 from moderation.store.quality_tables import audit_plans
@@ -43,6 +43,11 @@ def newest(connection: Connection) -> Auditing | None:
     """The plan in force; None before there has been any."""
     row = connection.execute(_NEWEST).mappings().one_or_none()
     return _auditing(row) if row else None
+
+
+def first_at(connection: Connection) -> datetime | None:
+    """Since when passes are audited; None if they never were."""
+    return connection.execute(select(func.min(audit_plans.c.created_at))).scalar_one()
 
 
 def add(connection: Connection, auditing: Auditing) -> Auditing:
