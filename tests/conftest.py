@@ -1,6 +1,7 @@
 """Real servers for all tests: PostgreSQL and Redis embedded, an API over HTTP, a whole machine."""
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -39,16 +40,31 @@ def eventually(check: Callable[[], bool], *, within_s: float = 60.0) -> None:
 
 @dataclass(frozen=True)
 class Servers:
-    """URLs of the embedded servers; `database` makes an empty database of its own."""
+    """URLs of the embedded servers; each database is one's own."""
 
     postgres_url: str
     redis_url: str
 
     def database(self) -> str:
-        """The URL of a fresh database."""
+        """The URL of a fresh database with all tables: a copy of one takes a third of the time."""
+        return self._create(f"TEMPLATE {self._migrated}")
+
+    def empty_database(self) -> str:
+        """The URL of a database without tables."""
+        return self._create("")
+
+    @functools.cached_property
+    def _migrated(self) -> str:
+        url = self.empty_database()
+        engine = database.connect(url)
+        database.migrate(engine)
+        engine.dispose()
+        return str(make_url(url).database)
+
+    def _create(self, options: str) -> str:
         name = f"test_{os.getpid()}_{next(_numbers)}"
         with self._admin() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
+            connection.execute(text(f"CREATE DATABASE {name} {options}"))
         return self.postgres_url.replace("/postgres?", f"/{name}?")
 
     def drop(self, url: str) -> None:
@@ -79,7 +95,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 @pytest.fixture
 def settings(servers: Servers, tmp_path: Path) -> Iterator[Settings]:
-    """Settings with an empty database, an empty Redis and an empty data directory."""
+    """Settings with empty tables, an empty Redis and an empty data directory."""
     database_url = servers.database()
     yield Settings(
         data_dir=tmp_path / "data",

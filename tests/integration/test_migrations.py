@@ -34,7 +34,7 @@ def test_migrating_twice_changes_nothing(services: Services) -> None:
 @pytest.fixture
 def first_version(servers: Servers) -> Iterator[Engine]:
     """A database with the tables of the first version."""
-    engine = database.connect(servers.database())
+    engine = database.connect(servers.empty_database())
     config = Config()
     config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
     with engine.begin() as connection:
