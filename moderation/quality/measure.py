@@ -85,6 +85,7 @@ def _rows(cases: Cases, strata: Ints, chosen: Bools) -> Reviewed:
         strata=strata[chosen],
         weights=1 / cases.probabilities[chosen],
         first=cases.first[chosen],
+        second=cases.second[chosen],
         settled=cases.settled[chosen],
         cases=cases.cases[chosen],
     )

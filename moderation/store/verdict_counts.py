@@ -129,8 +129,8 @@ def counts(
     given = {"starts": list(starts), "since": starts[0], "until": until, **kinds.parameters()}
     rows = connection.execute(_COUNTS, given).all()
     columns = list(zip(*rows, strict=True)) or [()] * 6
-    whole = [np.array(columns[i], np.int64) for i in (0, 1, 2, 4, 5)]
-    return Counts(*whole[:3], np.array(columns[3], np.bool_), *whole[3:])
+    types = (np.int64, np.int64, np.int64, np.bool_, np.int64, np.int64)
+    return Counts(*(np.array(c, t) for c, t in zip(columns, types, strict=True)))
 
 
 def _count_each(
