@@ -19,12 +19,14 @@ def read_yaml(path: Path) -> Any:
 COMPOSE: dict[str, Any] = read_yaml(DEPLOY / "compose.yaml")
 SERVICES: dict[str, Any] = COMPOSE["services"]
 SCRAPES: list[Any] = read_yaml(PROMETHEUS / "prometheus.yml")["scrape_configs"]
-RULES: list[Any] = [
+_RULES: list[Any] = [
     rule
     for path in sorted((PROMETHEUS / "rules").glob("*.yml"))
     for group in read_yaml(path)["groups"]
     for rule in group["rules"]
 ]
+ALERTS: dict[str, str] = {rule["alert"]: rule["expr"] for rule in _RULES if "alert" in rule}
+RECORDED: dict[str, str] = {rule["record"]: rule["expr"] for rule in _RULES if "record" in rule}
 
 
 def with_defaults(text: str) -> str:

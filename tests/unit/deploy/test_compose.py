@@ -22,15 +22,17 @@ def test_every_setting_that_is_named_exists(name: str) -> None:
 
 
 def test_the_parts_of_the_product_are_there() -> None:
-    """The services are ours, the two servers and Prometheus."""
-    assert set(SERVICES) == {*OUR_ROLES, "postgres", "redis", "prometheus"}
+    """The services are ours, the two servers, Prometheus and Grafana."""
+    assert set(SERVICES) == {*OUR_ROLES, "postgres", "redis", "prometheus", "grafana"}
 
 
-def test_only_the_api_is_published_and_on_loopback() -> None:
+def test_only_api_and_dashboard_are_published_and_on_loopback() -> None:
     """Unless the operator says otherwise, nothing can be reached from another machine."""
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert set(published) == {"api"}
-    assert [with_defaults(port) for port in published["api"]] == ["127.0.0.1:8080:8080"]
+    assert {name: [with_defaults(port) for port in ports] for name, ports in published.items()} == {
+        "api": ["127.0.0.1:8080:8080"],
+        "grafana": ["127.0.0.1:3000:3000"],
+    }
     assert not any("network_mode" in service for service in SERVICES.values())
 
 
@@ -98,6 +100,15 @@ def test_prometheus_finds_the_ports_that_are_served() -> None:
     for role in ("worker", "scheduler"):
         address = targets[f"captionguard-{role}"].replace(role, "127.0.0.1")
         assert f"http://{address}/metrics" in SERVICES[role]["healthcheck"]["test"][-1]
+
+
+def test_nobody_signs_in_to_grafana_or_changes_it() -> None:
+    """So it needs no password: who sees the dashboard is a viewer, and there is no admin."""
+    environment = SERVICES["grafana"]["environment"]
+    assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert environment["GF_AUTH_BASIC_ENABLED"] == "false"
+    assert environment["GF_AUTH_DISABLE_LOGIN_FORM"] == "true"
+    assert environment["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
 
 
 def test_the_example_environment_holds_no_secret() -> None:
