@@ -53,13 +53,21 @@ verdict_counts = Table(
     comment="of what came in an hour, so that four weeks need not be counted again and again",
 )
 
+quality_days = Table(
+    "quality_days",
+    metadata,
+    Column("day", Date, primary_key=True, comment="of UTC, on which something was known"),
+    Column("measured_at", DateTime(timezone=True), nullable=False, comment="the day's last time"),
+    Column("lag_s", Double, nullable=False, comment="windows end so long before"),
+    Column("agreement", JSON, nullable=False, comment="of people with each other"),
+)
+
 quality_estimates = Table(
     "quality_estimates",
     metadata,
-    Column("day", Date, primary_key=True, comment="of UTC, on which it was known"),
+    Column("day", Date, ForeignKey("quality_days.day"), primary_key=True),
     Column("window_days", SmallInteger, primary_key=True),
     Column("policy", Text, primary_key=True, comment="empty: all of them together"),
     Column("calibration_version", Text, primary_key=True, comment="empty: all of them together"),
-    Column("estimated_at", DateTime(timezone=True), nullable=False, comment="the day's last time"),
     Column("document", JSON, nullable=False, comment="the estimates with their intervals"),
 )

@@ -103,8 +103,21 @@ def upgrade() -> None:
         comment="of what came in an hour, so that four weeks need not be counted again and again",
     )
     op.create_table(
+        "quality_days",
+        sa.Column("day", sa.Date(), nullable=False, comment="of UTC, on which something was known"),
+        sa.Column(
+            "measured_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="the day's last time",
+        ),
+        sa.Column("lag_s", sa.Double(), nullable=False, comment="windows end so long before"),
+        sa.Column("agreement", sa.JSON(), nullable=False, comment="of people with each other"),
+        sa.PrimaryKeyConstraint("day", name=op.f("pk_quality_days")),
+    )
+    op.create_table(
         "quality_estimates",
-        sa.Column("day", sa.Date(), nullable=False, comment="of UTC, on which it was known"),
+        sa.Column("day", sa.Date(), nullable=False),
         sa.Column("window_days", sa.SmallInteger(), nullable=False),
         sa.Column("policy", sa.Text(), nullable=False, comment="empty: all of them together"),
         sa.Column(
@@ -114,13 +127,10 @@ def upgrade() -> None:
             comment="empty: all of them together",
         ),
         sa.Column(
-            "estimated_at",
-            sa.DateTime(timezone=True),
-            nullable=False,
-            comment="the day's last time",
-        ),
-        sa.Column(
             "document", sa.JSON(), nullable=False, comment="the estimates with their intervals"
+        ),
+        sa.ForeignKeyConstraint(
+            ["day"], ["quality_days.day"], name=op.f("fk_quality_estimates_day")
         ),
         sa.PrimaryKeyConstraint(
             "day",
@@ -136,6 +146,7 @@ def downgrade() -> None:
     """Take back."""
     _one_of_a_verdict("'flagged', 'unscorable'")
     op.drop_table("quality_estimates")
+    op.drop_table("quality_days")
     op.drop_table("verdict_counts")
     op.drop_table("counted_hours")
     op.drop_table("audit_plans")
