@@ -1,0 +1,1 @@
+"""A year of traffic whose truth is known, through the real tables and estimators."""
