@@ -18,6 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from moderation.cli_audit import audit
 from moderation.cli_keys import keys_app, open_database
+from moderation.cli_quality import quality_app
+from moderation.cli_simulate import simulate
 from moderation.cli_users import users_app
 from moderation.cli_webhooks import webhooks_app
 from moderation.console import (
@@ -48,7 +50,9 @@ app = typer.Typer(
 app.add_typer(keys_app, name="keys")
 app.add_typer(users_app, name="users")
 app.add_typer(webhooks_app, name="webhooks")
+app.add_typer(quality_app, name="quality")
 app.command()(audit)
+app.command()(simulate)
 
 
 @app.callback()

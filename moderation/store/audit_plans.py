@@ -47,7 +47,8 @@ def newest(connection: Connection) -> Auditing | None:
 
 def first_at(connection: Connection) -> datetime | None:
     """Since when passes are audited; None if they never were."""
-    return connection.execute(select(func.min(audit_plans.c.created_at))).scalar_one()
+    first: datetime | None = connection.execute(_FIRST_AT).scalar_one()
+    return first
 
 
 def add(connection: Connection, auditing: Auditing) -> Auditing:
@@ -66,6 +67,7 @@ def add(connection: Connection, auditing: Auditing) -> Auditing:
     return _auditing(added.mappings().one())
 
 
+_FIRST_AT = select(func.min(audit_plans.c.created_at))
 _NEWEST = select(audit_plans).order_by(audit_plans.c.id.desc()).limit(1)
 
 
