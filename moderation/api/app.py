@@ -52,7 +52,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.state.room = Room(services)
     app.state.queue_metrics = QueueMetrics(services.metrics.registry)
-    app.state.dashboard = DashboardFigures(services.database)
+    app.state.dashboard = DashboardFigures(services.database, services.settings)
     app.add_middleware(BodyLimit, max_bytes=services.settings.max_body_bytes)
     app.add_exception_handler(SQLAlchemyError, _database_trouble)
     app.add_exception_handler(RequestValidationError, _wrong_input)

@@ -1,15 +1,18 @@
 """`/review/dashboard`: how the desk is doing, in figures and pictures."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
+from moderation.quality.words import READING, percent
 from moderation.review.api_dashboard import DashboardOut, FiguresDep
 from moderation.review.auth import SessionDep
 from moderation.review.dashboard_figures import Snapshot
 from moderation.review.pages import page
+from moderation.review.quality_figures import DAYS, Shown
 from moderation.store.decisions import Answer
 from moderation.store.users import Role
 
@@ -25,10 +28,21 @@ class Pictures:
     handling: Markup | None
 
 
+@dataclass(frozen=True, slots=True)
+class QualityPictures:
+    """Precision and recall now, and of each over time; None where there is nothing to draw."""
+
+    windows: Markup | None
+    days: Mapping[str, Markup | None]
+
+
 @router.get("/review/dashboard")
 def dashboard_page(session: SessionDep, figures: FiguresDep) -> HTMLResponse:
     """What waits, what was decided and flagged over 28 days, and how long it took."""
-    found = DashboardOut.of(figures.get(), session.user.role)
+    role = session.user.role
+    snapshot = figures.get()
+    found = DashboardOut.of(snapshot, role)
+    live = snapshot.quality
     return page(
         "dashboard.html.j2",
         session,
@@ -39,6 +53,12 @@ def dashboard_page(session: SessionDep, figures: FiguresDep) -> HTMLResponse:
         waiting=sum(group.cases for group in found.waiting),
         oldest_s=max((group.oldest_s for group in found.waiting), default=0),
         span=span,
+        quality=Shown.to(role, live),
+        quality_pictures=figures.made_once(_draw_all if role.may(Role.LEAD) else _draw_last_day),
+        quality_days=DAYS,
+        measured_at=live.newest.at if live.newest is not None and live.is_late else None,
+        reading=READING,
+        in_percent=percent,
     )
 
 
@@ -80,3 +100,35 @@ def _draw(snapshot: Snapshot) -> Pictures:
         )
         handling = Markup(drawing.draw_handling(found, label))  # noqa: S704
     return Pictures(decisions, flag_rate, handling)
+
+
+def _draw_all(snapshot: Snapshot) -> QualityPictures:
+    return _draw_quality(Shown.to(Role.LEAD, snapshot.quality))
+
+
+def _draw_last_day(snapshot: Snapshot) -> QualityPictures:
+    return _draw_quality(Shown.to(Role.MODERATOR, snapshot.quality))
+
+
+def _draw_quality(shown: Shown) -> QualityPictures:
+    from moderation.review import quality_pictures as drawing
+
+    windows = None
+    if not shown.is_empty:
+        label = (
+            "Precision and recall as dots with their 95 % intervals as lines, from 0 to 100 %: "
+            f"{' '.join(shown.says)} The table below has the figures."
+        )
+        windows = Markup(drawing.draw_windows(shown.windows, label))  # noqa: S704 - our own SVG
+    days: dict[str, Markup | None] = dict.fromkeys(drawing.NAMES)
+    for name in days:
+        known = sum(getattr(quality, name).point is not None for _, quality in shown.days)
+        if known:
+            label = (
+                f"The {name} of {DAYS} days as known at the end of each, dots with a ribbon of "
+                f"95 % intervals; known on {known} of {len(shown.days)} days. "
+                "The table below has the figures."
+            )
+            svg = drawing.draw_days(name, shown.days, label)
+            days[name] = Markup(svg)  # noqa: S704
+    return QualityPictures(windows, days)

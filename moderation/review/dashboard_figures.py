@@ -13,6 +13,8 @@ from sqlalchemy import Connection, Engine
 
 from moderation.published import Publication
 from moderation.quality.agreement import Agreement, agreement
+from moderation.review.quality_figures import LiveQuality
+from moderation.settings import Settings
 from moderation.store import agreement as agreement_store
 from moderation.store import calibrations, desk_figures
 from moderation.store.decisions import Answer
@@ -50,13 +52,15 @@ class Snapshot:
     overturned: Overturned
     agreement: Agreement
     undecidable: int
+    quality: LiveQuality
 
 
 class DashboardFigures:
     """The last snapshot, and counts of the days that are over, which do not change any more."""
 
-    def __init__(self, database: Engine) -> None:
+    def __init__(self, database: Engine, settings: Settings) -> None:
         self._database = database
+        self._settings = settings
         self._lock = threading.Lock()
         self._over: dict[date, Judged] = {}
         self._last: Snapshot | None = None
@@ -99,6 +103,7 @@ class DashboardFigures:
             overturned=desk_figures.overturned(connection, period),
             agreement=agreement(agreement_store.decided_twice(connection, timedelta(days=DAYS))),
             undecidable=count_undecidable(connection),
+            quality=LiveQuality.read(connection, self._settings, now),
         )
 
     def _judged(self, connection: Connection, days: Sequence[date]) -> Mapping[date, Judged]:

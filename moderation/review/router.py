@@ -12,6 +12,7 @@ from moderation.review import (
     api_decisions,
     api_golden,
     api_images,
+    api_quality,
     api_reasons,
     api_session,
     api_users,
@@ -52,5 +53,6 @@ router.include_router(api_users.router)
 router.include_router(settings_view.router)
 router.include_router(people_view.router)
 router.include_router(api_dashboard.router)
+router.include_router(api_quality.router)
 router.include_router(dashboard.router)
 router.include_router(login_oidc.router)
