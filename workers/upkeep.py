@@ -20,6 +20,7 @@ from moderation.store.locks import Lock
 from moderation.store.missed import open_missed
 from moderation.wiring import Services
 from workers.deliver import Deliverer
+from workers.measure import Measuring
 from workers.watch import Watch
 
 log = structlog.get_logger()
@@ -28,7 +29,7 @@ T = TypeVar("T")
 
 _EVERY_S = 1.0
 _LOOK_AT_MESSAGES = 20_000
-_WATCH_ENDS_WITHIN_S = 2.0
+_LOOKS_END_WITHIN_S = 2.0
 _WEBHOOKS_END_WITHIN_S = 5.0
 _FORGET_WORKERS_AFTER_S = 24 * 3600.0
 # Messages are stamped by the clocks of their senders; what is nearer counts as waiting.
@@ -165,6 +166,11 @@ def run_scheduler(services: Services, stop: Event, *, metrics_url: str) -> None:
     watch = Watch(services.database, services.settings, DriftMetrics(services.metrics.registry))
     watching = Thread(target=watch.run, args=(stop,), name="captionguard-watch", daemon=True)
     watching.start()
+    measuring = Measuring(services.database, services.settings, services.metrics.registry)
+    measures = Thread(
+        target=measuring.run, args=(stop,), name="captionguard-measuring", daemon=True
+    )
+    measures.start()
     deliverer = Deliverer(
         services.database, services.settings, WebhookMetrics(services.metrics.registry)
     )
@@ -185,7 +191,8 @@ def run_scheduler(services: Services, stop: Event, *, metrics_url: str) -> None:
         except Exception:
             # Whatever it is, one bad message must not end the upkeep of all others.
             log.exception("upkeep_broken")
-    watching.join(_WATCH_ENDS_WITHIN_S)
+    for looking in (watching, measures):
+        looking.join(_LOOKS_END_WITHIN_S)
     delivering.join(_WEBHOOKS_END_WITHIN_S)
 
 
