@@ -45,25 +45,7 @@ def draw_days(name: str, days: Sequence[tuple[date, Quality]], label: str) -> st
     with canvas(f"quality-{name}", 205) as figure:
         axes = figure.subplots()
         for run in _runs([(day, of(quality)) for day, quality in days]):
-            at = [(day - last).days for day, _ in run]
-            axes.fill_between(
-                at,
-                [estimate.lower or 0 for _, estimate in run],
-                [estimate.upper or 0 for _, estimate in run],
-                color=_COLOURS[name],
-                alpha=0.22,
-                linewidth=0,
-            )
-            axes.plot(
-                at,
-                [estimate.point or 0 for _, estimate in run],
-                color=_COLOURS[name],
-                linewidth=1.2,
-                marker="o",
-                markersize=3.4,
-                markeredgecolor=PAPER,
-                markeredgewidth=0.4,
-            )
+            _ribbon(axes, last, run, _COLOURS[name])
         lowest = min(of(q).lower or 0 for _, q in days if of(q).point is not None)
         axes.set_ylim(max(0.0, math.floor(10 * lowest - 0.5) / 10), 1.005)
         span = (last - days[0][0]).days
@@ -72,9 +54,27 @@ def draw_days(name: str, days: Sequence[tuple[date, Quality]], label: str) -> st
         return finish(figure, label)
 
 
+def _ribbon(axes: Axes, last: date, run: Sequence[tuple[date, Estimate]], colour: str) -> None:
+    at = [(day - last).days for day, _ in run]
+    lower, upper, points = (
+        [getattr(estimate, end) or 0.0 for _, estimate in run]
+        for end in ("lower", "upper", "point")
+    )
+    if len(run) > 1:
+        axes.fill_between(at, lower, upper, color=colour, alpha=0.22, linewidth=0)
+    else:
+        # A ribbon of one day has no width.
+        axes.plot(at * 2, lower + upper, color=colour, alpha=0.22, linewidth=3.4)
+    axes.plot(
+        at, points, color=colour, linewidth=1.2, marker="o", markersize=3.4,
+        markeredgecolor=PAPER, markeredgewidth=0.4,
+    )  # fmt: skip
+
+
 def _whisker(axes: Axes, at: int, estimate: Estimate, colour: str) -> None:
     if estimate.point is None:
-        axes.annotate("not known yet", (0.02, at), va="center", color=MUTED)
+        behind = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.5}
+        axes.annotate("not known yet", (0.02, at), va="center", color=MUTED, bbox=behind)
         return
     axes.plot([estimate.lower or 0, estimate.upper or 0], [at, at], color=colour, linewidth=2.4)
     axes.plot(

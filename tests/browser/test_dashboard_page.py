@@ -15,6 +15,7 @@ from tests.browser.conftest import Seat
 from tests.browser.contrast import CLASHES, FAINT
 from tests.conftest import Api
 from tests.integration.desk import add_case, add_user
+from tests.integration.kept_quality import keep_days
 
 # The colours that pictures name, as they are drawn.
 _COLOURS = """() => [...new Set(['fill', 'stroke'].flatMap(name =>
@@ -83,6 +84,7 @@ def test_the_dashboard_is_readable(
 ) -> None:
     """Pictures have labels, follow light and dark, and no word of them lies over another."""
     a_month(api.services)
+    keep_days(api.services, 60, gap=20)
     seen = []
     for scheme in ("light", "dark"):
         page = seat(
@@ -98,12 +100,13 @@ def test_the_dashboard_is_readable(
         labels = page.locator("figure svg[role=img]").evaluate_all(
             "all => all.map(svg => svg.getAttribute('aria-label'))"
         )
-        assert len(labels) == 3
+        assert len(labels) == 6
         assert all(len(label) > 60 for label in labels)
-        assert page.locator("details table tbody tr").count() == 3 * 28
+        # A row a day, and one a figure or count of the windows.
+        assert page.locator("details table tbody tr").count() == 3 * 28 + 2 * 59 + 10
         seen.append(page.evaluate(_COLOURS))
     light, dark = seen
-    assert len(light) == len(dark) >= 7
+    assert len(light) == len(dark) >= 8
     assert not set(light) & set(dark)
 
 
