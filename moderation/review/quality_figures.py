@@ -68,7 +68,8 @@ class Shown:
 
         What moderators answer moves the figures: by the newest ones, or by how many audits were
         answered and misses found, they could tell afterwards whether a blind case was an audit or
-        a golden one. A day's end has everybody's answers in it, and another day's traffic.
+        a golden one. A day's end has everybody's answers in it, and another day's traffic. Leads
+        may look behind blind cases once they are decided (see `blindness.sight`).
         """
         if not role.may(Role.LEAD):
             return cls._of_last_day(live)
