@@ -29,14 +29,17 @@ class Said(IntEnum):
 class Reviewed:
     """Cases of flags, or of audited passes, in rows of equal ones, (n,) each.
 
-    `strata` says which of them are alike, `weights` are 1/π. `first` is what the first person
-    said and `settled` what stands: a case on which two differ, or which a second person is to
-    confirm, has the one and not yet the other. A row stands for `cases` of them.
+    `strata` says which of them are alike, neighbours by neighbouring numbers; `weights` are 1/π.
+    `first` is what the first person said, `second` what the second did, and `settled` what stands:
+    a case that a second person is to confirm, or on which two differ, has the one and not yet the
+    other. One that is settled without a first answer, as by an appeal, stands for no other. A
+    row stands for `cases` of them.
     """
 
     strata: Ints
     weights: Floats
     first: Ints
+    second: Ints
     settled: Ints
     cases: Ints
 

@@ -8,6 +8,8 @@ mismatches TP known: an audit sample that finds k misses knows FN to within `FN 
 import math
 from dataclasses import dataclass
 
+from moderation.quality.figures import Quality
+
 _NORMAL = 1.959963984540054
 
 
@@ -69,3 +71,28 @@ def within_reach(traffic: Traffic, audits: float) -> float:
     """Half the width of the 95 % interval that so many uniform audits give."""
     found = audits * traffic.misses_per_pass
     return _NORMAL * traffic.recall * (1 - traffic.recall) / math.sqrt(found)
+
+
+def audits_to_halve(quality: Quality) -> float | None:
+    """How many audits more, in the same time, would make recall's interval half as wide.
+
+    About three times those there were: 4k found misses know FN to within half of what k do. It
+    takes more where chance has a part in how many mismatches were flagged, which audits do not
+    change. None where there is no interval, or so many audits cannot be: chance alone is wider
+    than that, or there are not so many passes.
+    """
+    recall, precision = quality.recall, quality.precision
+    if recall.lower is None or recall.upper is None or not precision.point:
+        return None
+    if not 0 < recall.lower < recall.upper < 1:
+        return None
+    variance = ((_logit(recall.upper) - _logit(recall.lower)) / (2 * _NORMAL)) ** 2
+    of_flags = min(1 / (precision.point * max(quality.answered_flags, 1)), variance)
+    if of_flags >= variance / 4:
+        return None
+    times = (variance - of_flags) / (variance / 4 - of_flags)
+    return (times - 1) * quality.audits if times * quality.audits <= quality.passes else None
+
+
+def _logit(share: float) -> float:
+    return math.log(share / (1 - share))

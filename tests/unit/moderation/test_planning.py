@@ -5,14 +5,17 @@ import math
 import numpy as np
 import pytest
 
+from moderation.quality.figures import Quality
 from moderation.quality.planning import (
     Band,
     Traffic,
+    audits_to_halve,
     misses_needed,
     stratified_audits,
     uniform_audits,
     within_reach,
 )
+from moderation.quality.shares import Estimate, unknown_share
 
 _RARE = Traffic(prevalence=0.01, recall=0.895, flag_rate=0.01)
 
@@ -53,6 +56,40 @@ def test_so_many_audits_give_such_an_interval(within: float) -> None:
     drawn = np.random.default_rng(1).binomial(misses, share, 20_000) / share
     recall = found_mismatches / (found_mismatches + drawn)
     assert np.mean(np.abs(recall - traffic.recall) <= within) == pytest.approx(0.95, abs=0.012)
+
+
+def _quality(*, recall: Estimate, flags: int = 10_000, passes: int = 1_000_000) -> Quality:
+    half, none = Estimate(0.5, 0.4, 0.6), unknown_share("not looked at")
+    return Quality(half, recall, none, none, none, flags, passes, 2_000, flags, 20)
+
+
+def _of_logit(spread: float) -> Estimate:
+    point, lower, upper = (1 / (1 + math.exp(-2 - sign * 1.96 * spread)) for sign in (0, -1, 1))
+    return Estimate(point, lower, upper)
+
+
+def test_half_an_interval_takes_three_times_as_many_more() -> None:
+    """Four times the found misses; a little more where the flagged ones vary too."""
+    wide = _of_logit(1 / math.sqrt(20))
+    assert audits_to_halve(_quality(recall=wide, flags=10**6)) == pytest.approx(6_000, rel=0.01)
+    of_flags = 1 / 1_000
+    expected = 2_000 * ((0.05 - of_flags) / (0.05 / 4 - of_flags) - 1)
+    assert audits_to_halve(_quality(recall=wide, flags=2_000)) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "quality",
+    [
+        _quality(recall=unknown_share("too few misses")),
+        _quality(recall=Estimate(0.9, 0.8, 1.0)),
+        _quality(recall=_of_logit(0.05), flags=1_000),
+        _quality(recall=_of_logit(0.2), passes=7_000),
+    ],
+    ids=["no interval", "no end", "flags vary more", "not so many passes"],
+)
+def test_no_number_of_audits_halves_it(quality: Quality) -> None:
+    """Where there is no interval, or audits are not what is missing."""
+    assert audits_to_halve(quality) is None
 
 
 @pytest.mark.parametrize(

@@ -1,151 +1,258 @@
-"""Precision, recall and prevalence from cases that have an answer, against a known truth."""
+"""Precision, recall and prevalence from cases that have an answer: what must hold of any."""
 
-from collections import Counter
+import math
+from dataclasses import fields, replace
+from random import Random
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from moderation.quality.estimates import estimate
 from moderation.quality.figures import Quality, Reviewed, Said, Window
-from moderation.quality.sampling import plan_audits
+from moderation.quality.shares import Estimate
+from moderation.quality.weighting import pooled, weigh
 
-_THRESHOLD = 0.35
-_N = 30_000
-_BINS = 5
+_SHARES = ("precision", "recall", "prevalence", "flag_rate", "unsure")
+_NO, _YES, _FINE, _UNSURE, _UP = Said
 
-
-def _traffic(rng: np.random.Generator, prevalence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Which of `_N` are mismatches, and match scores; about nine in ten of those are flagged."""
-    is_mismatch = rng.random(_N) < prevalence
-    scores = np.where(is_mismatch, rng.beta(0.8, 4.5, _N), rng.beta(5, 1.2, _N))
-    return is_mismatch, scores
+Row = tuple[int, float, Said, Said, Said, int]
 
 
-def _cases(strata: np.ndarray, weights: np.ndarray, said: np.ndarray) -> Reviewed:
-    return Reviewed(strata, weights, said, said, np.ones(len(said), dtype=np.int64))
+def _reviewed(rows: list[Row]) -> Reviewed:
+    table = np.array(rows, np.float64).reshape(-1, 6)
+    strata, first, second, settled, cases = table[:, [0, 2, 3, 4, 5]].T.astype(np.int64)
+    return Reviewed(strata, table[:, 1], first, second, settled, cases)
 
 
-def _window(
-    rng: np.random.Generator,
-    is_mismatch: np.ndarray,
-    scores: np.ndarray,
-    *,
-    audits: int = 3000,
-    undecided: float = 0.0,
-    by_priority: bool = False,
-) -> Window:
-    """The cases of some traffic, with a share of them not decided yet."""
-    flagged = scores < _THRESHOLD
-    strata = np.where(flagged, (scores / _THRESHOLD * _BINS).astype(int), 0)
-    posteriors = 1 - scores[~flagged]
-    plan = plan_audits(audits, float((~flagged).sum()), posteriors)
-    inclusions = np.where(flagged, 1.0, plan.inclusions(1 - scores))
-    is_case = rng.random(_N) < inclusions
-    late = rng.random(_N)
-    if by_priority:
-        # The lowest scores are decided first; some of the others come by age.
-        late = np.where(flagged, 0.7 * scores / _THRESHOLD + 0.3 * late, late)
-    decided = is_case & (late <= 1 - undecided)
+def _settled(said: Said, cases: int, *, stratum: int = 0, weight: float = 1.0) -> Row:
+    return stratum, weight, said, _NO, said, cases
 
-    said = np.where(is_mismatch, Said.MISMATCH, Said.MATCH)
 
-    def sample(of: np.ndarray) -> Reviewed:
-        return _cases(strata[of], 1 / inclusions[of], said[of])
+_ANSWERS = st.sampled_from(
+    [
+        (_NO, _NO, _NO),
+        (_NO, _NO, _FINE),
+        (_YES, _NO, _NO),
+        (_YES, _NO, _YES),
+        (_YES, _YES, _YES),
+        (_YES, _FINE, _NO),
+        (_YES, _FINE, _FINE),
+        (_FINE, _NO, _FINE),
+        (_UNSURE, _NO, _UNSURE),
+        (_UP, _NO, _NO),
+        (_UP, _YES, _YES),
+    ]
+)
 
-    return Window(
-        flags=Counter(strata[flagged].tolist()),
-        passes={0: int((~flagged).sum())},
-        flagged=sample(decided & flagged),
-        audited=sample(decided & ~flagged),
+
+@st.composite
+def _windows(draw: st.DrawFn, *, least: int = 1) -> Window:
+    """Any window, of rows of `least` cases or more."""
+    sides = []
+    for weights in (st.just(1.0), st.sampled_from([1.0, 2.0, 7.5, 60.0])):
+        row = st.tuples(st.integers(0, 5), weights, _ANSWERS, st.integers(least, 90))
+        drawn = draw(st.lists(row, max_size=12))
+        rows = [(stratum, weight, *said, cases) for stratum, weight, said, cases in drawn]
+        counts = {stratum: draw(st.integers(0, 50)) for stratum in draw(st.sets(st.integers(0, 7)))}
+        for stratum, weight, *_, cases in rows:
+            counts[stratum] = counts.get(stratum, 0) + math.ceil(weight * cases)
+        sides.append((counts, _reviewed(rows)))
+    (flags, flagged), (passes, audited) = sides
+    return Window(flags, passes, flagged, audited)
+
+
+@settings(deadline=None)
+@given(_windows())
+def test_an_estimate_is_a_share_in_its_interval_or_has_a_reason(window: Window) -> None:
+    """Whatever came in and was said of it."""
+    quality = estimate(window)
+    for name in _SHARES:
+        found = getattr(quality, name)
+        if found.point is None:
+            assert (found.lower, found.upper) == (None, None)
+            assert found.reason
+        else:
+            assert 0 <= found.lower <= found.point <= found.upper <= 1
+            assert found.reason is None
+    assert (quality.recall.point is None) >= (quality.found_misses < 5)
+
+
+@settings(deadline=None)
+@given(_windows(), st.randoms(use_true_random=False), st.integers(1, 9), st.integers(-40, 40))
+def test_only_what_was_found_matters(window: Window, random: Random, step: int, start: int) -> None:
+    """Not the order of rows, nor how they are put together, nor what strata are called."""
+    expected = estimate(window)
+
+    def told_otherwise(cases: Reviewed) -> Reviewed:
+        rows = [
+            (start + step * row[0], *row[1:-1], part)
+            for row in zip(
+                *(getattr(cases, each.name).tolist() for each in fields(cases)), strict=True
+            )
+            for part in (row[-1] // 3, row[-1] - row[-1] // 3)
+        ]
+        random.shuffle(rows)
+        return _reviewed(rows)
+
+    flags, passes = (
+        {
+            start + step * stratum: counts[stratum]
+            for stratum in random.sample([*counts], len(counts))
+        }
+        for counts in (window.flags, window.passes)
     )
+    same = Window(flags, passes, told_otherwise(window.flagged), told_otherwise(window.audited))
+    _assert_same(estimate(same), expected)
 
 
-def _truth(is_mismatch: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
-    flagged = scores < _THRESHOLD
-    hits = (flagged & is_mismatch).sum()
-    return hits / flagged.sum(), hits / is_mismatch.sum()
+@settings(deadline=None)
+@given(_windows(least=30), st.integers(2, 9))
+def test_of_more_of_the_same_the_estimate_is_the_same(window: Window, times: int) -> None:
+    """Points depend on shares, and only intervals on how many there are."""
+
+    def more(cases: Reviewed) -> Reviewed:
+        return replace(cases, cases=times * cases.cases)
+
+    many = Window(
+        {stratum: times * count for stratum, count in window.flags.items()},
+        {stratum: times * count for stratum, count in window.passes.items()},
+        more(window.flagged),
+        more(window.audited),
+    )
+    before, after = estimate(window), estimate(many)
+    for name in _SHARES:
+        one, other = getattr(before, name), getattr(after, name)
+        assert (other.point is None) == (one.point is None)
+        if one.point is not None:
+            assert other.point == pytest.approx(one.point)
+            # Counts that are very small have bounds of another kind.
+            if min(one.point, 1 - one.point) > 0.1:
+                assert other.upper - other.lower < one.upper - one.lower
 
 
-def test_all_decided_is_the_plain_share() -> None:
+@given(*(st.integers(5, 3000) for _ in range(4)))
+def test_all_decided_is_the_plain_share(hits: int, alarms: int, misses: int, rest: int) -> None:
     """Where everything was looked at, the estimates are the counts' own ratios."""
-    rng = np.random.default_rng(3)
-    is_mismatch, scores = _traffic(rng, 0.2)
-    quality = estimate(_window(rng, is_mismatch, scores, audits=_N))
-    precision, recall = _truth(is_mismatch, scores)
-    assert quality.precision.point == pytest.approx(precision)
-    assert quality.recall.point == pytest.approx(recall)
-    assert quality.prevalence.point == pytest.approx(is_mismatch.mean())
-    assert quality.flag_rate.point == pytest.approx((scores < _THRESHOLD).mean())
-
-
-@pytest.mark.parametrize(("undecided", "by_priority"), [(0.0, False), (0.4, False), (0.3, True)])
-def test_the_intervals_hold_the_truth(undecided: float, by_priority: bool) -> None:
-    """Of 300 windows, 92 to 98 in 100 hold the process's own figures, also where some wait."""
-    rng = np.random.default_rng(11)
-    many = [_traffic(rng, 0.06) for _ in range(20)]
-    precision, recall = np.mean([_truth(*one) for one in many], axis=0)
-    held = {"precision": 0, "recall": 0, "prevalence": 0, "flag_rate": 0}
-    flag_rate = np.mean([(scores < _THRESHOLD).mean() for _, scores in many])
-    truth = {
-        "precision": precision,
-        "recall": recall,
-        "prevalence": 0.06,
-        "flag_rate": float(flag_rate),
-    }
-    for _ in range(300):
-        traffic = _traffic(rng, 0.06)
-        quality = estimate(_window(rng, *traffic, undecided=undecided, by_priority=by_priority))
-        for name, value in truth.items():
-            held[name] += _holds(quality, name, value)
-    for name, times in held.items():
-        assert 0.92 <= times / 300 <= 0.99, (name, times)
-
-
-def _holds(quality: Quality, name: str, value: float) -> bool:
-    interval = getattr(quality, name)
-    assert interval.point is not None, (name, interval.reason)
-    return bool(interval.lower <= value <= interval.upper)
-
-
-def test_too_few_found_misses_are_no_estimate() -> None:
-    """Four misses say nothing of recall; precision needs no audits."""
-    rng = np.random.default_rng(5)
-    is_mismatch, scores = _traffic(rng, 0.06)
-    quality = estimate(_window(rng, is_mismatch, scores, audits=5))
-    assert quality.recall.point is None
-    assert quality.prevalence.point is None
-    assert "misses" in str(quality.recall.reason)
-    assert quality.precision.point is not None
-
-
-def test_flags_that_nobody_looked_at_are_no_precision() -> None:
-    """What waits is not guessed from flags of other scores."""
-    rng = np.random.default_rng(6)
-    is_mismatch, scores = _traffic(rng, 0.06)
-    window = _window(rng, is_mismatch, scores)
-    only_first = window.flagged.strata == 0
-    flagged = _cases(
-        window.flagged.strata[only_first],
-        window.flagged.weights[only_first],
-        window.flagged.settled[only_first],
+    quality = estimate(
+        Window(
+            {0: hits, 1: alarms},
+            {0: misses + rest},
+            _reviewed([_settled(_YES, hits), _settled(_FINE, alarms, stratum=1)]),
+            _reviewed([(0, 1.0, _YES, _YES, _YES, misses), _settled(_FINE, rest)]),
+        )
     )
-    quality = estimate(Window(window.flags, window.passes, flagged, window.audited))
-    assert quality.precision.point is None
-    assert "decided" in str(quality.precision.reason)
+    n = hits + alarms + misses + rest
+    assert quality.precision.point == pytest.approx(hits / (hits + alarms))
+    assert quality.recall.point == pytest.approx(hits / (hits + misses))
+    assert quality.prevalence.point == pytest.approx((hits + misses) / n)
+    assert quality.flag_rate.point == pytest.approx((hits + alarms) / n)
+    assert (quality.audits, quality.answered_flags) == (misses + rest, hits + alarms)
+
+
+def test_what_waits_is_judged_by_what_began_alike() -> None:
+    """By hand: a half of the audits begun, of those called wrong half confirmed, a third denied."""
+    audited = [
+        _settled(_FINE, 400, weight=2.0),
+        (0, 2.0, _YES, _NO, _NO, 20),
+        (0, 2.0, _YES, _YES, _YES, 40),
+        (0, 2.0, _YES, _FINE, _NO, 15),
+        (0, 2.0, _YES, _FINE, _FINE, 20),
+        (0, 2.0, _YES, _FINE, _YES, 5),
+        (0, 2.0, _NO, _NO, _NO, 500),
+    ]
+    flagged = [_settled(_YES, 300), _settled(_FINE, 100), (0, 1.0, _NO, _NO, _FINE, 40)]
+    quality = estimate(Window({0: 640}, {0: 2000}, _reviewed(flagged), _reviewed(audited)))
+    # 500 begun stand for 2,000; of 100 called wrong 80 have a second answer, for 40 a third of it.
+    misses = 4 * (100 * 40 / 80 + 100 * 40 / 80 * 5 / 25)
+    # 40 are settled without having been begun, and say nothing of the 200 that wait.
+    hits, alarms = 600 * 3 / 4, 600 / 4 + 40
+    assert quality.precision.point == pytest.approx(hits / (hits + alarms))
+    assert quality.recall.point == pytest.approx(hits / (hits + misses))
+    assert quality.found_misses == 45
+
+
+@pytest.mark.parametrize(("misses", "is_known"), [(4, False), (5, True)])
+def test_too_few_found_misses_are_no_estimate(misses: int, *, is_known: bool) -> None:
+    """Four misses say nothing of recall; precision needs no audits."""
+    flagged = _reviewed([_settled(_YES, 50), _settled(_FINE, 50)])
+    audited = _reviewed([(0, 10.0, _YES, _YES, _YES, misses), _settled(_FINE, 90, weight=10.0)])
+    quality = estimate(Window({0: 100}, {0: 1000}, flagged, audited))
+    assert (quality.recall.point is not None) == is_known
+    assert (quality.prevalence.point is not None) == is_known
+    assert is_known or "4 misses; 5 are needed" in str(quality.recall.reason)
+    assert quality.precision.point == 0.5
+
+
+def test_where_nobody_like_them_is_settled_nothing_is_known() -> None:
+    """Audits that a lead has yet to see may all be misses, or none."""
+    flagged = _reviewed([_settled(_YES, 50), _settled(_FINE, 50)])
+    certain = [(0, 10.0, _YES, _YES, _YES, 9), _settled(_FINE, 81, weight=10.0)]
+    for waiting, is_known in ((9, False), (0, True)):
+        audited = _reviewed([*certain, (0, 10.0, _YES, _FINE, _NO, waiting)])
+        quality = estimate(Window({0: 100}, {0: 1000}, flagged, audited))
+        assert (quality.recall.point is not None) == is_known
+    flagged = _reviewed([(0, 1.0, _UP, _NO, _NO, 5), _settled(_YES, 95)])
+    quality = estimate(Window({0: 100}, {0: 1000}, flagged, _reviewed(certain)))
+    assert "for 5 flags wait" in str(quality.precision.reason)
+    assert "for 5 flags wait" in str(quality.recall.reason)
+
+
+def test_without_a_decision_there_is_no_precision() -> None:
+    """Nor is there one of no flags; with no flag at all, what was audited was all missed."""
+    audited = _reviewed([(0, 10.0, _YES, _YES, _YES, 9), _settled(_FINE, 91, weight=10.0)])
+    nobody = estimate(Window({0: 100, 1: 20}, {0: 1000}, _reviewed([]), audited))
+    assert nobody.precision.reason == "nobody has decided on any of 120 flags"
+    assert nobody.recall.reason == "nobody has decided on any of 120 flags"
+    none = estimate(Window({}, {0: 1000}, _reviewed([]), audited))
+    assert none.precision.reason == "nothing was flagged"
+    assert (none.recall.point, none.recall.lower) == (0, 0)
+    assert 0 < float(none.recall.upper or 0) < 0.1
 
 
 def test_unsure_belongs_to_neither_class() -> None:
     """It stands for its like among the flags, and for no share of precision."""
-    strata = np.zeros(10, dtype=np.int64)
-    said = np.array([Said.MISMATCH] * 6 + [Said.MATCH] * 2 + [Said.UNSURE] * 2)
-    sample = _cases(strata, np.ones(10), said)
-    quality = estimate(Window({0: 100}, {0: 1000}, sample, sample))
-    assert quality.precision.point == pytest.approx(6 / 8)
+    said = _reviewed([_settled(_YES, 60), _settled(_FINE, 20), _settled(_UNSURE, 20)])
+    quality = estimate(Window({0: 100}, {0: 1000}, said, said))
+    assert quality.precision.point == pytest.approx(60 / 80)
+    assert quality.unsure.point == pytest.approx(40 / 200)
 
 
 def test_nothing_at_all_is_no_estimate() -> None:
     """An empty window says so, and breaks nothing."""
-    nothing = _cases(np.array([], dtype=np.int64), np.array([]), np.array([], dtype=np.int64))
-    quality = estimate(Window({}, {}, nothing, nothing))
-    assert (quality.precision.point, quality.recall.point) == (None, None)
-    assert (quality.prevalence.point, quality.flag_rate.point) == (None, None)
+    quality = estimate(Window({}, {}, _reviewed([]), _reviewed([])))
+    assert all(getattr(quality, name).point is None for name in _SHARES)
+
+
+def test_strata_of_few_are_pooled_with_those_before() -> None:
+    """So that what nobody has come to is judged by the nearest; the first with what follows."""
+    counts = np.array([3.0, 40, 30, 20, 20, 0, 20, 2])
+    known = np.array([1.0, 12, 30, 8, 4, 0, 0, 2])
+    pools = pooled(counts, known, fewest=10).tolist()
+    assert [pools.index(pool) for pool in pools] == [0, 0, 2, 3, 3, 3, 3, 7]
+    assert pooled(counts, 0 * known, fewest=10).tolist() == [0] * 8
+
+
+@given(_windows())
+def test_nobody_is_forgotten(window: Window) -> None:
+    """Those settled stand for all that came in, but for those nobody could stand for."""
+    for cases, counts in ((window.flagged, window.flags), (window.audited, window.passes)):
+        weighted = weigh(cases, counts, fewest=10)
+        stood_for = weighted.weights @ cases.cases
+        total = stood_for + weighted.unseen + weighted.waiting
+        assert total == pytest.approx(sum(counts.values()))
+        assert (weighted.weights[cases.settled == _NO] == 0).all()
+
+
+def _assert_same(quality: Quality, expected: Quality) -> None:
+    for each in fields(Quality):
+        one, other = getattr(quality, each.name), getattr(expected, each.name)
+        if isinstance(one, Estimate):
+            assert (one.point is None) == (other.point is None)
+            if one.point is not None:
+                assert [one.point, one.lower, one.upper] == pytest.approx(
+                    [other.point, other.lower, other.upper]
+                )
+        else:
+            assert one == other
