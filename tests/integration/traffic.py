@@ -1,6 +1,7 @@
 """Verdicts of the past, stored as a worker stores them, and what moderators said of them."""
 
 import datetime as dt
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -8,11 +9,15 @@ import numpy as np
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
+from moderation.store.ingested import first_id
 from moderation.store.review_tables import cases, decisions
 from moderation.store.tables import submissions, verdicts
 from thresholds.artifact import Artifact, Interval, Reference, Report
 
 NOW = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
+
+# Those of a UUIDv4 that follow its version, with the variant among them.
+_RANDOM_BITS = 76
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Past:
-    """One verdict of the past; without a cosine it is unscorable."""
+    """One verdict of the past; without a cosine it is unscorable. It came in so long ago."""
 
     cosine: float | None
     outcome: str
@@ -45,14 +50,21 @@ class Past:
     version: str = "c-000000000001"
     notes: Sequence[str] = ()
     cases: Sequence[Case] = field(default=())
+    score: float = 0.5
+
+
+def id_at(moment: dt.datetime) -> uuid.UUID:
+    """The id of a submission that comes in at a moment: a UUIDv7."""
+    random = uuid.uuid4().int & (2**_RANDOM_BITS - 1)
+    return uuid.UUID(int=first_id(moment).int | 7 << 76 | random)
 
 
 def store(connection: Connection, past: Sequence[Past], *, now: dt.datetime = NOW) -> None:
     """Insert submissions, verdicts, cases and decisions."""
     rows: dict[str, list[dict[str, object]]] = {"s": [], "v": [], "c": [], "d": []}
     for one in past:
-        id_ = uuid7()
         at = now - one.age
+        id_ = id_at(at)
         rows["s"].append(
             {
                 "id": id_,
@@ -71,7 +83,7 @@ def store(connection: Connection, past: Sequence[Past], *, now: dt.datetime = NO
                 "outcome": one.outcome,
                 "reason": None if one.outcome != "unscorable" else "image_not_found",
                 "cosine": one.cosine,
-                "score": None if one.outcome == "unscorable" else 0.5,
+                "score": None if one.outcome == "unscorable" else one.score,
                 "threshold": 0.35,
                 "calibration_version": one.version,
                 "model": one.model,
