@@ -11,8 +11,9 @@ from moderation.store.quality_tables import audit_plans
 
 # Until audits have found enough misses to know it.
 ASSUMED_PREVALENCE = 0.05
-# Until there is traffic to count: enough for audits on the first day, and no flood of them.
-ASSUMED_PASSES_PER_DAY = 10_000.0
+# Until there is traffic to count: some hundreds of posts have audits to see, and hundreds of
+# thousands no flood of them.
+ASSUMED_PASSES_PER_DAY = 5_000.0
 
 
 @dataclass(frozen=True, slots=True)

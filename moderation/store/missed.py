@@ -9,7 +9,8 @@ from moderation.store.locks import Lock, wait_for
 from moderation.store.verdicts import OpenCase
 from moderation.types import Note, Outcome, Reason, Verdict
 
-# By `created_at`, which has an index; an upgrade that takes longer is none.
+# By `created_at`, which has an index; an upgrade that takes longer is none. Passes are left: those
+# of a worker that audits have been drawn already, and nothing tells them from the others.
 _MISSED = text(
     """
     SELECT verdicts.* FROM verdicts

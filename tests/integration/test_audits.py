@@ -149,8 +149,8 @@ def test_the_scheduler_plans_for_what_it_sees(services: Services) -> None:
     scores = np.random.default_rng(5).beta(8, 1, 2400).tolist()
     record(services, passes(services, scores), None)
     busy = plan(services)
-    # In some seconds, beside the hour of 10,000 a day that is assumed.
-    assert busy.passes_per_day == pytest.approx(24 * 2400 + 10_000, rel=0.05)
+    # In some seconds, beside what is assumed of an hour.
+    assert busy.passes_per_day == pytest.approx(24 * 2400 + ASSUMED_PASSES_PER_DAY, rel=0.05)
     assert busy.inclusion(0.4) > 2 * busy.inclusion(0.99)
     with services.database.begin() as connection:
         connection.execute(text("UPDATE verdicts SET created_at = now() - interval '30 h'"))

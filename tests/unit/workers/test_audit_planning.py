@@ -31,18 +31,18 @@ def seen(
     ("recent", "passes"),
     [
         # Nobody knows what comes, at the start or after a day without anything.
-        (seen(0, history=timedelta(0)), 10_000),
-        (seen(0), 10_000),
+        (seen(0, history=timedelta(0)), 5_000),
+        (seen(0), 5_000),
         # A known day is like the next, unless its last hour is busier than afternoons are.
         (seen(24_000, 1000), 24_000),
         (seen(24_000, 3000), 24_000),
         (seen(24_000, 6000), 48_000),
         (seen(50, 2), 50),
         # Some minutes count for little beside what is assumed, some hours for nearly everything.
-        (seen(300, 300, timedelta(minutes=5)), 15_900),
-        (seen(3472, 3472, timedelta(minutes=5)), 86_300),
+        (seen(300, 300, timedelta(minutes=5)), 11_300),
+        (seen(3472, 3472, timedelta(minutes=5)), 81_800),
         (seen(500_000, 41_666, timedelta(hours=12)), 960_000),
-        (seen(25, 2, timedelta(hours=12)), 448),
+        (seen(25, 2, timedelta(hours=12)), 248),
     ],
 )
 def test_the_next_day_is_expected_to_be_like_the_last(recent: RecentPasses, passes: float) -> None:
@@ -78,8 +78,8 @@ def test_few_scores_say_nothing_of_who_is_in_doubt() -> None:
 
 
 def test_what_is_assumed_audits_evenly() -> None:
-    """Two in a hundred with the budget that is set; none without one."""
-    assert [assumed(200).inclusion(score) for score in (0.0, 0.4, 1.0)] == [0.02] * 3
+    """Four in a hundred with the budget that is set; none without one."""
+    assert [assumed(200).inclusion(score) for score in (0.0, 0.4, 1.0)] == [0.04] * 3
     assert assumed(0).inclusion(0.5) == 0
     assert plan_for(seen(10_000), budget=0, prevalence=0.05).inclusion(0.5) == 0
     assert assumed(200).prevalence == ASSUMED_PREVALENCE
