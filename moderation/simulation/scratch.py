@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -28,9 +29,11 @@ def scratch_database() -> Iterator[Engine]:
             stack.enter_context(tempfile.TemporaryDirectory(prefix="captionguard-simulate-"))
         )
         postgres = EmbeddedPostgres(folder / "postgresql")
-        # Before it starts: it may be interrupted while it does.
         stack.callback(postgres.stop)
-        engine = database.connect(postgres.start())
+        # On a thread, since who interrupts a start leaves a server that nobody knows how to stop.
+        with ThreadPoolExecutor(1) as thread:
+            url = thread.submit(postgres.start).result()
+        engine = database.connect(url)
         stack.callback(engine.dispose)
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for name, value in _FAST.items():

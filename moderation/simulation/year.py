@@ -58,9 +58,10 @@ class Year:
     def __init__(self, database: Engine, setup: Setup) -> None:
         self._database = database
         self._setup = setup
-        self._rng = np.random.default_rng(setup.seed)
+        # Apart, so that the same posts come in whoever looks at them.
+        lots, self._traffic, self._people = np.random.default_rng(setup.seed).spawn(3)
         with database.begin() as connection:
-            rows.store_draws(connection, self._rng.bytes(_KEY_BYTES))
+            rows.store_draws(connection, lots.bytes(_KEY_BYTES))
             self._draws = secrets.draws(connection)
             self._auditing = plan_first_day(
                 connection, setup.audits_per_day, setup.world.posts_per_day
@@ -90,7 +91,7 @@ class Year:
     def _come_in(self, connection: Connection, day: int) -> Floats:
         """A day's posts get their verdicts and cases; the scores of those that pass."""
         world = self._setup.world
-        posts = posts_of_day(world, _FIRST_DAY + day * _DAY, self._rng)
+        posts = posts_of_day(world, _FIRST_DAY + day * _DAY, self._traffic)
         rows.store_posts(connection, posts)
         judged = [decide(PairScore(cosine), world.calibration) for cosine in posts.cosines.tolist()]
         open_case = opening(
@@ -105,7 +106,7 @@ class Year:
             )
             if id_ in opened
         ]
-        for each in decide_all(cases, self._setup.reviewers, self._rng):
+        for each in decide_all(cases, self._setup.reviewers, self._people):
             self._to_come[(each.at - _FIRST_DAY) // _DAY][day].append(each)
         return np.array([each.score for each in judged if each.outcome is Outcome.PASS])
 
@@ -113,7 +114,7 @@ class Year:
         """People give the answers of a day."""
         by_day = self._to_come.pop(day, {})
         given = sorted((each for found in by_day.values() for each in found), key=_order)
-        rows.store_decided(connection, given, ids_of([each.at for each in given], self._rng))
+        rows.store_decided(connection, given, ids_of([each.at for each in given], self._people))
         for came_in, found in by_day.items():
             self._tallies.add(came_in, found)
 
