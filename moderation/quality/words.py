@@ -154,16 +154,16 @@ def _missing(found: Quality, days: int, effort: AuditEffort) -> str:
     if not found.audits and not budget:
         return f"Nobody looks at what passes, since {BUDGET} is 0."
     if misses >= FEWEST_MISSES:
-        return f"{_sentence(found.recall.reason)} The answers that are still due will tell."
-    told = (
-        f"Audits have found {_counted(misses)}; {FEWEST_MISSES} are needed."
-        if found.audits
-        else "No audit of this time is answered yet."
-    )
+        return f"{_sentence(found.recall.reason)} More answers make it known."
+    elapsed = min(effort.days, days)
+    if not found.audits and elapsed <= 0:
+        return "What came in then was not audited yet: audits began later."
+    if not found.audits:
+        return "No audit of that time is answered; they wait at the desk, among the blind cases."
+    told = f"Audits have found {_counted(misses)}; {FEWEST_MISSES} are needed."
     if not budget:
         return f"{told} There will be none, since {BUDGET} is 0."
     larger = f"a larger {BUDGET} (now {budget:,})"
-    elapsed = min(effort.days, days)
     if not misses or elapsed <= 0:
         return f"{told} More audits find more: {larger} makes it sooner."
     wait = elapsed * FEWEST_MISSES / misses - elapsed

@@ -14,7 +14,8 @@ from moderation.cli import main
 from moderation.wiring import Services
 
 # Two posts a minute over some days until three days ago: one in ten is flagged, of these one in
-# six by mistake; of the passes one in four is audited, and of those one in a hundred is a miss.
+# six by mistake; of the passes one in four is audited, and of those one in a hundred is a miss,
+# on which two people agree.
 _TRAFFIC = """
 INSERT INTO submissions (id, platform, policy, caption, image_blob, message_id, created_at, done_at)
 SELECT uuidv7(at - now()), 'acme', CASE WHEN i % 3 = 0 THEN 'ads' ELSE 'default' END, 'x',
@@ -45,7 +46,11 @@ FROM (
         FROM verdicts JOIN submissions ON submissions.id = submission_id
     ) AS judged
     WHERE route = 'flagged' OR m % 4 = 0
-) AS reviewed
+) AS reviewed;
+INSERT INTO decisions (id, case_id, answer, decided_by, created_at)
+SELECT uuidv7(), id, resolution, name, created_at
+FROM cases CROSS JOIN (VALUES ('ann'), ('ben')) AS people (name)
+WHERE name = 'ann' OR (route = 'audit' AND resolution = 'mismatch')
 """
 
 

@@ -108,14 +108,20 @@ def test_nobody_audits_is_said_so() -> None:
     """Without a budget and without an answer the setting is named."""
     told = says(too_few(0, audits=0), 28, AuditEffort(0, 0))
     assert "Nobody looks at what passes, since CAPTIONGUARD_AUDIT_BUDGET_PER_DAY is 0." in told[1]
-    assert "No audit of this time is answered yet" in says(too_few(0, audits=0), 28, _EFFORT)[1]
+
+
+def test_where_no_audit_is_answered_they_wait_or_began_later() -> None:
+    """Not more audits help then, but answers or time."""
+    unanswered = too_few(0, audits=0)
+    assert "they wait at the desk, among the blind cases" in says(unanswered, 28, _EFFORT)[1]
+    assert "audits began later" in says(unanswered, 28, AuditEffort(200, 0))[1]
 
 
 def test_what_is_still_due_is_told_with_its_reason() -> None:
     """Where misses are found, but not enough is answered, the estimator's reason is shown."""
     few = a_quality(unknown_share("212 submissions have too few like them decided"))
     told = says(few, 28, _EFFORT)[1]
-    assert "212 submissions have too few like them decided. The answers" in told
+    assert "212 submissions have too few like them decided. More answers" in told
 
 
 def test_those_who_decide_read_no_counts() -> None:
