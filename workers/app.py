@@ -147,9 +147,9 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
 
     def _keep_looking(self) -> None:
         while not self._stopping.wait(_LOOK_EVERY_S):
-            if self._look(self._calibrations.look, not_read="publications_not_read"):
+            if self._look(self._calibrations.look):
                 self._news.set()
-            self._look(self._audits.look, not_read="audit_plan_not_read")
+            self._look(self._audits.look, is_of_audits=True)
 
     def _beat(self) -> None:
         holding = [storable_id(request.id) for request in _reserved_requests()]
@@ -162,7 +162,7 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
         with self._beat_database.begin() as connection:
             workers.beat(connection, info, holding)
 
-    def _look(self, look: Callable[[Connection], bool], *, not_read: str) -> bool:
+    def _look(self, look: Callable[[Connection], bool], *, is_of_audits: bool = False) -> bool:
         """Take up what is new; whether that changed anything."""
         try:
             with self._beat_database.begin() as connection:
@@ -170,7 +170,10 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
                 connection.execute(text(f"SET LOCAL statement_timeout = {_LOOK_TIMEOUT_MS}"))
                 return look(connection)
         except SQLAlchemyError as error:
-            log.warning(not_read, error=type(error).__name__)
+            log.warning(
+                "audit_plan_not_read" if is_of_audits else "publications_not_read",
+                error=type(error).__name__,
+            )
         except Exception:
             # Whatever it was, what comes after it is to be taken up.
             log.exception("look_broken")
