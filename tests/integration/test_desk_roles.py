@@ -33,6 +33,7 @@ FOR_LEADS = (
     "/v1/review/audit",
     "/v1/review/agreement",
     "/v1/review/golden",
+    "/v1/review/quality",
 )
 FOR_ADMINS = ("/review/webhooks", "/v1/review/webhooks")
 CHANGES = ("POST", "PUT", "PATCH", "DELETE")
