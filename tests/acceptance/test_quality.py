@@ -14,14 +14,15 @@ import pytest
 
 from moderation.demo.captions import Swap
 from moderation.demo.posts import Post, stream
+from moderation.store.audit_plans import ASSUMED_PASSES_PER_DAY
 from tests.acceptance.prometheus import Prometheus, scraping
 from tests.conftest import Machine, eventually
 
 DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "captionguard-quality.json"
 WINDOWS = ("1d", "7d", "28d")
 
-# Ten thousand passes a day are expected before there are any: so three in five are audited.
-BUDGET = 6000
+# Of ten passes seven are audited, as long as nothing is known of the traffic.
+BUDGET = round(0.7 * ASSUMED_PASSES_PER_DAY)
 # What people say of posts whose caption is wrong, all of which the model flags: hits, false
 # alarms and what nobody can tell; and of those whose caption is right: misses, and the rest.
 WRONG = ["mismatch"] * 35 + ["match"] * 25 + ["unsure"] * 3
@@ -217,7 +218,7 @@ def test_prometheus_shows_what_the_decisions_say(audited: Machine, tmp_path: Pat
             _change_ones_mind(people[0])
             _decide_all(audited, people)
         expected = _reckoned(audited)
-        assert len({case.probability for case in _cases(audited)}) == 3
+        assert len({case.probability for case in _cases(audited)}) >= 3
         for window in WINDOWS:
             eventually(
                 lambda window=window: (  # type: ignore[misc]
