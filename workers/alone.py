@@ -57,8 +57,11 @@ class Alone:
         lock = text("SELECT pg_try_advisory_lock(:lock)")
         if not connection.execute(lock, {"lock": self.lock.value}).scalar_one():
             return
-        while not stop.is_set():
+        # The first round also loads libraries, which says nothing of the next.
+        each(connection)
+        rest_s = self.every_s
+        while not stop.wait(rest_s):
             started_s = time.monotonic()
             each(connection)
             took_s = time.monotonic() - started_s
-            stop.wait(max(self.every_s, _REST_PER_ROUND * took_s))
+            rest_s = max(self.every_s, _REST_PER_ROUND * took_s)

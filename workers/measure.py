@@ -6,6 +6,7 @@ from threading import Event
 import structlog
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from moderation.quality.exporter import QualityMetrics
 from moderation.review.metrics import WaitingMetrics
@@ -55,9 +56,11 @@ class Measuring:
         """The plan in force; None where planning fails, which keeps nothing from being measured."""
         try:
             return replan(connection, self._settings, now)
+        except SQLAlchemyError as error:
+            log.warning("audit_planning_failed", error=type(error).__name__)
         except Exception:
             log.exception("audit_planning_broken")
-            return None
+        return None
 
     def _forget(self) -> None:
         self._quality.forget()
