@@ -94,6 +94,10 @@ class Artifact(BaseModel):
     cold_start: bool = Field(description="fitted against shuffled captions, without labels")
     matches: int = Field(description="pairs fitted on, of either class")
     mismatches: int
+    effective_matches: Finite | None = Field(
+        default=None, description="as how many of equal weight they tell; None: as many as they are"
+    )
+    effective_mismatches: Finite | None = None
     data_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     seen: tuple[str, ...] = Field(
         default=(), description="marks of some pairs it was fitted on: they are not fresh to it"

@@ -14,7 +14,7 @@ from moderation.errors import InputRefused
 from thresholds.artifact import Artifact, Interval, Reference
 from thresholds.beta import fit_beta
 from thresholds.isotonic import fit_isotonic
-from thresholds.labels import Labels
+from thresholds.labels import Bools, Labels
 from thresholds.models import Model
 from thresholds.platt import fit_platt
 from thresholds.reliability import report_on
@@ -69,6 +69,8 @@ def calibrate(
         cold_start=cold_start,
         matches=fitted.matches,
         mismatches=fitted.mismatches,
+        effective_matches=_effective(fitted, fitted.is_match),
+        effective_mismatches=_effective(fitted, ~fitted.is_match),
         data_sha256=hash_of(labels),
         seen=tuple(sorted(marks_of(fitted))[:_MARKS]),
         seed=seed,
@@ -126,6 +128,12 @@ def marks_of(labels: Labels) -> set[str]:
         hashlib.sha256(f"{image}\0{is_match}\0{cosine:.4f}".encode()).hexdigest()[:16]
         for image, is_match, cosine in pairs
     }
+
+
+def _effective(labels: Labels, rows: Bools) -> float | None:
+    effective = labels.effective(rows)
+    # Equal weights, but for rounding, make every pair count in full.
+    return effective if effective < (1 - 1e-9) * rows.sum() else None
 
 
 def _reference(labels: Labels) -> Reference:

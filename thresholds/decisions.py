@@ -1,5 +1,7 @@
 """Moderators' decisions as labels: what they decided, weighted by how it came to them."""
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,22 +11,42 @@ from sqlalchemy import Connection, select
 from moderation import addresses
 from moderation.demo import MODEL_CALIBRATION, MODEL_NAME
 from moderation.errors import InputRefused
+from moderation.quality.estimates import FEWEST_AUDITS, FEWEST_FLAGS
+from moderation.quality.figures import Reviewed
+from moderation.quality.weighting import Weighted, weigh
 from moderation.settings import Settings
 from moderation.store import database, decisions
+from moderation.store.decisions import Answer, DrawnPair
 from moderation.store.tables import calibrations
 from thresholds.artifact import read_artifact
 from thresholds.labels import Labels
 from thresholds.models import NamedModel, load_identity
 
+# Flags are answered by their score, the surest first: in parts of it that matters little.
+_PARTS = 40
+_SAID = (None, *Answer)
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedPair:
+    """A pair that people called a match or a mismatch, and for how many scored ones it stands."""
+
+    cosine: float
+    is_match: bool
+    weight: float
+    image: str
+    caption: str
+
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """Labels from decisions, in the order of `captions` and `images`."""
+    """Labels from decisions, in the order of `captions` and `images`, and what to mind of them."""
 
     labels: Labels
     model: NamedModel
     captions: tuple[str, ...]
     images: tuple[str, ...]
+    doubts: tuple[str, ...]
 
 
 def read_decisions(
@@ -32,14 +54,15 @@ def read_decisions(
 ) -> Decided:
     """Read what was decided on verdicts of `model`, or of the set one.
 
-    A submission that came to review with probability π weighs 1/π, and more where others like
-    it are not decided yet. Raises `InputRefused` where nothing was decided.
+    Of submissions that came in at or after `since`. One that came to review with probability π
+    weighs 1/π, and more where others like it are not settled yet. Raises `InputRefused` where
+    nothing was decided.
     """
     engine = database.connect(addresses.database_url(settings))
     try:
         with engine.connect() as connection:
             named = _model(connection, settings, model)
-            pairs = decisions.labelled(connection, model=named.fingerprint, since=since)
+            pairs, doubts = _labelled(connection, named.fingerprint, since)
             others = decisions.models_decided_on(connection)
     finally:
         engine.dispose()
@@ -57,7 +80,74 @@ def read_decisions(
         named,
         tuple(pair.caption for pair in pairs),
         tuple(pair.image for pair in pairs),
+        doubts,
     )
+
+
+def labelled(
+    connection: Connection, *, model: str, since: datetime | None = None
+) -> list[DecidedPair]:
+    """What stands on each submission that was flagged or audited: a match or a mismatch.
+
+    Only of verdicts by `model`, a fingerprint, on what came in at or after `since`.
+    """
+    return _labelled(connection, model, since)[0]
+
+
+def _labelled(
+    connection: Connection, model: str, since: datetime | None
+) -> tuple[list[DecidedPair], tuple[str, ...]]:
+    """Pairs with their weights, and what these do not stand for."""
+    drawn = decisions.drawn(connection, model=model, since=since)
+    flagged = [pair for pair in drawn if pair.is_flagged]
+    audited = [pair for pair in drawn if not pair.is_flagged]
+    parts = [int(pair.score * _PARTS) for pair in flagged]
+    flags = weigh(_reviewed(flagged, parts), Counter(parts), fewest=FEWEST_FLAGS)
+    count = decisions.passes(connection, model=model, since=since)
+    # Audits are answered as they come, whatever their score is.
+    passes = weigh(_reviewed(audited, [0] * len(audited)), {0: count}, fewest=FEWEST_AUDITS)
+    pairs = [
+        DecidedPair(
+            pair.cosine, pair.settled is Answer.MATCH, float(weight), pair.image, pair.caption
+        )
+        for cases, weighted in ((flagged, flags), (audited, passes))
+        for pair, weight in zip(cases, weighted.weights, strict=True)
+        if weight > 0 and pair.settled in (Answer.MATCH, Answer.MISMATCH)
+    ]
+    return pairs, tuple(_doubts(flags, passes, count))
+
+
+def _reviewed(pairs: Sequence[DrawnPair], strata: Sequence[int]) -> Reviewed:
+    first, second, settled = (
+        np.array([_SAID.index(said) for said in each], np.int64)
+        for each in (
+            [pair.first for pair in pairs],
+            [pair.second for pair in pairs],
+            [pair.settled for pair in pairs],
+        )
+    )
+    return Reviewed(
+        strata=np.array(strata, np.int64),
+        weights=np.array([1 / pair.probability for pair in pairs]),
+        first=first,
+        settled=settled,
+        cases=np.ones(len(pairs), np.int64),
+        second=second,
+    )
+
+
+def _doubts(flags: Weighted, passes: Weighted, count: int) -> Iterator[str]:
+    if passes.unseen >= 1:
+        yield (
+            f"Of {count:,} submissions that passed, nobody has decided on an audit: these labels "
+            "are of what was flagged, and what passes is unlike it."
+        )
+    waiting = flags.waiting + passes.waiting
+    if waiting >= 1:
+        yield (
+            f"Answers that stand for {waiting:,.0f} submissions wait for a second person or a "
+            "lead, and none like them is settled: no label stands for them."
+        )
 
 
 def _model(connection: Connection, settings: Settings, wanted: str | None) -> NamedModel:

@@ -99,6 +99,11 @@ class Labels:
         """How many pairs do not."""
         return len(self) - self.matches
 
+    def effective(self, rows: Bools) -> float:
+        """As how many of equal weight some rows, (n,), tell: Kish's `(Σ w)² / Σ w²` (1965)."""
+        weights = self.weights[rows]
+        return float(weights.sum() ** 2 / (weights**2).sum()) if len(weights) else 0.0
+
     def class_weights(self, *, prevalence: float = 0.5) -> Floats:
         """Weights, (n,), that sum to 1 and give mismatches a share of `prevalence`.
 

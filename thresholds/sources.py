@@ -30,7 +30,8 @@ class Source:
 
     `model` is the one whose cosines they are, None for a file that does not say. `captions`
     and `images` (path, URL or blob key) are in the order of `labels`, and empty where they are
-    not known. `refused` says of lines that were left out what is wrong with them.
+    not known. `refused` says of lines that were left out what is wrong with them, and `doubts`
+    what to mind of those that are there.
     """
 
     labels: Labels
@@ -38,6 +39,7 @@ class Source:
     captions: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 def read_source(
@@ -63,7 +65,13 @@ def read_source(
         if cold_start:
             raise InputRefused("--cold-start is for pairs without labels, decisions are labels")
         decided = read_decisions(settings, model=model, since=since)
-        return Source(decided.labels, decided.model, decided.captions, decided.images)
+        return Source(
+            decided.labels,
+            decided.model,
+            decided.captions,
+            decided.images,
+            doubts=decided.doubts,
+        )
     if since is not None:
         raise InputRefused("--since is for decisions; a file is read as a whole")
     text = _text_of(file)

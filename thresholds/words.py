@@ -1,5 +1,6 @@
 """Calibrations and what is published, in words for people."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from moderation.curves import Beta, Curve, Platt
@@ -42,12 +43,26 @@ def interval(found: Interval) -> str:
 def doubts(artifact: Artifact) -> list[str]:
     """What one should mind before using a calibration, by its own held-out pairs."""
     report = artifact.report
+    found = list(_uneven(artifact))
     if report.auc.lower <= 0.5:
-        found = interval(report.auc)
-        return [f"It may be no better than chance (AUC {found}): look at labels and model."]
-    if report.recall.point == 0:
-        return [f"At {artifact.threshold:g} it flags none of the held-out mismatches."]
-    return []
+        auc = interval(report.auc)
+        found.append(f"It may be no better than chance (AUC {auc}): look at labels and model.")
+    elif report.recall.point == 0:
+        found.append(f"At {artifact.threshold:g} it flags none of the held-out mismatches.")
+    return found
+
+
+def _uneven(artifact: Artifact) -> Iterator[str]:
+    for name, count, effective in (
+        ("matches", artifact.matches, artifact.effective_matches),
+        ("mismatches", artifact.mismatches, artifact.effective_mismatches),
+    ):
+        if effective is not None and effective < count / 2:
+            yield (
+                f"Weights differ much: the {count:,} {name} fitted on tell about as much as "
+                f"{effective:,.0f} of equal weight, and a and b are less sure than their intervals "
+                "say. More audits even it out."
+            )
 
 
 def _signed(number: float) -> str:

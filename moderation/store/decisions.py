@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from uuid_utils.compat import uuid7
 
 from moderation.store.cases import Level
+from moderation.store.ingested import first_id
 from moderation.store.review_tables import decisions, standing_decisions, undone_decisions
 
 
@@ -58,16 +59,21 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class DecidedPair:
-    """A scored submission that moderators called a match or a mismatch.
+class DrawnPair:
+    """A scored submission that came to review with a known `probability`.
 
-    `weight` is how many scored submissions it stands for; `image` is the blob store's key or a
-    URL.
+    `first` is what the first person said of it, `second` what the second did and `settled` what
+    stands: `match`, `mismatch` or `unsure`; each None while it waits. `image` is the blob store's
+    key or a URL.
     """
 
     cosine: float
-    is_match: bool
-    weight: float
+    score: float
+    is_flagged: bool
+    probability: float
+    first: Answer | None
+    second: Answer | None
+    settled: Answer | None
     image: str
     caption: str
 
@@ -148,36 +154,37 @@ def _decision(row: RowMapping) -> Decision:
 
 # Only flagged and audit cases were drawn with a known probability. An appeal overrules what was
 # decided on them, but brings no submission of its own: nobody knows how likely it was. One answer
-# to a case that wants two says nothing yet. Audits wait longer than flags, so those decided stand
-# for those that wait (Hájek), flags and passes apart.
-_LABELLED = text(
+# to a case that wants two says nothing yet.
+_DRAWN = text(
     """
-    WITH drawn AS (
-        SELECT submission_id, max(inclusion_probability) AS inclusion_probability,
-            min(created_at) AS opened_at
-        FROM cases WHERE route IN ('flagged', 'audit')
-        GROUP BY submission_id
-    ), last AS (
-        SELECT DISTINCT ON (submission_id) submission_id, resolution, resolved_at
-        FROM cases WHERE route IN ('flagged', 'audit', 'appeal') AND resolution IS NOT NULL
-        ORDER BY submission_id, resolution IN ('match', 'mismatch') DESC, resolved_at DESC, id DESC
-    ), weighted AS (
-        SELECT submission_id, verdicts.cosine, last.resolution,
-            1 / inclusion_probability * sum(1 / inclusion_probability) OVER alike
-                / sum(1 / inclusion_probability)
-                    FILTER (WHERE last.resolution IN ('match', 'mismatch', 'unsure')) OVER alike
-                AS weight
-        FROM drawn JOIN verdicts USING (submission_id) LEFT JOIN last USING (submission_id)
-        WHERE verdicts.cosine IS NOT NULL AND verdicts.model = :model
-            AND coalesce(last.resolved_at, drawn.opened_at)
-                >= coalesce(CAST(:since AS timestamptz), '-infinity')
-        WINDOW alike AS (PARTITION BY verdicts.outcome)
+    WITH stands AS (
+        SELECT DISTINCT ON (submission_id) submission_id, resolution
+        FROM cases WHERE route IN ('flagged', 'audit', 'appeal') AND submission_id >= :first_id
+            AND resolution IN ('match', 'mismatch', 'unsure')
+        ORDER BY submission_id, resolution = 'unsure', resolved_at DESC, id DESC
+    ), given AS (
+        SELECT case_id, array_agg(answer ORDER BY created_at, id) AS answers
+        FROM standing_decisions GROUP BY case_id
     )
-    SELECT weighted.cosine, weighted.resolution = 'match' AS is_match, weighted.weight,
+    SELECT verdicts.cosine, verdicts.score, verdicts.outcome = 'flag' AS is_flagged,
+           cases.inclusion_probability AS probability, given.answers[1] AS first,
+           given.answers[2] AS second, stands.resolution AS settled,
            coalesce(submissions.image_blob, submissions.image_url) AS image, submissions.caption
-    FROM weighted JOIN submissions ON submissions.id = weighted.submission_id
-    WHERE weighted.resolution IN ('match', 'mismatch')
-    ORDER BY weighted.submission_id
+    FROM cases
+    JOIN verdicts ON verdicts.submission_id = cases.submission_id
+    JOIN submissions ON submissions.id = cases.submission_id
+    LEFT JOIN stands ON stands.submission_id = cases.submission_id
+    LEFT JOIN given ON given.case_id = cases.id
+    WHERE cases.submission_id >= :first_id AND verdicts.model = :model
+        AND (cases.route, verdicts.outcome) IN (('flagged', 'flag'), ('audit', 'pass'))
+    ORDER BY cases.submission_id
+    """
+)
+
+_PASSES = text(
+    """
+    SELECT count(*) FROM verdicts
+    WHERE model = :model AND outcome = 'pass' AND submission_id >= :first_id
     """
 )
 
@@ -192,18 +199,42 @@ _MODELS = text(
 )
 
 
-def labelled(
-    connection: Connection, *, model: str, since: datetime | None = None
-) -> list[DecidedPair]:
-    """What stands on each submission that was flagged or audited: a match or a mismatch.
+def drawn(connection: Connection, *, model: str, since: datetime | None = None) -> list[DrawnPair]:
+    """The flagged and the audited submissions that `model`, a fingerprint, has scored.
 
-    Its last case that was settled by either; `unsure` leaves standing what stood. Only of verdicts
-    by `model`, a fingerprint, and settled at or after `since`. Golden cases do not count. The
-    weight is 1/π for a submission that came to review with probability π, and more where others
-    like it are not settled yet.
+    Those that came in at or after `since`, whether people have settled them or not. What stands
+    is the latest clear answer that settled a case, an appeal's too; `unsure` leaves standing what
+    stood. Golden cases do not count.
     """
-    rows = connection.execute(_LABELLED, {"model": model, "since": since})
-    return [DecidedPair(*row) for row in rows]
+    rows = connection.execute(_DRAWN, {"model": model, "first_id": _from(since)})
+    return [
+        DrawnPair(
+            cosine=row.cosine,
+            score=row.score,
+            is_flagged=row.is_flagged,
+            probability=row.probability,
+            first=_answer(row.first),
+            second=_answer(row.second),
+            settled=_answer(row.settled),
+            image=row.image,
+            caption=row.caption,
+        )
+        for row in rows
+    ]
+
+
+def passes(connection: Connection, *, model: str, since: datetime | None = None) -> int:
+    """How many submissions passed with a score of this model, of those that came in since."""
+    given = {"model": model, "first_id": _from(since)}
+    return int(connection.execute(_PASSES, given).scalar_one())
+
+
+def _from(since: datetime | None) -> UUID:
+    return UUID(int=0) if since is None else first_id(since)
+
+
+def _answer(told: str | None) -> Answer | None:
+    return None if told is None else Answer(told)
 
 
 def models_decided_on(connection: Connection) -> dict[str, int]:

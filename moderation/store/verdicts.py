@@ -98,7 +98,3 @@ def _execute(
     if awaited:
         verdicts_recorded(connection, awaited)
     return {row.id for row in rows}
-
-
-def open_no_case(submission_id: UUID, verdict: Verdict) -> None:
-    """For what was judged elsewhere and is only brought here."""

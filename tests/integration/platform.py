@@ -18,6 +18,7 @@ from moderation.store import submissions, verdicts
 from moderation.store.audit import Actor
 from moderation.types import ImageRef, NewSubmission, Outcome, Verdict
 from moderation.wiring import Services
+from tests.integration.traffic import open_no_case
 from workers.deliver import Deliverer
 
 FLAG = Verdict(Outcome.FLAG, "c-1", "m", 0.35, cosine=0.1, score=0.125)
@@ -124,7 +125,7 @@ def judge(
     with services.database.begin() as connection:
         ids = [item.id for item in submissions.accept(connection, items, message_id="m")]
     with services.database.begin() as connection:
-        verdicts.record(connection, [(id_, verdict) for id_ in ids], verdicts.open_no_case)
+        verdicts.record(connection, [(id_, verdict) for id_ in ids], open_no_case)
     return ids
 
 

@@ -12,12 +12,12 @@ from sklearn.metrics import cohen_kappa_score
 from sqlalchemy import text
 
 from moderation.settings import Settings
-from moderation.store import decisions
 from moderation.store.cases import Route
 from moderation.store.users import Role
 from tests.conftest import Api
 from tests.integration.answers import answer, claimed
 from tests.integration.desk import add_case, signed_in, state_of
+from thresholds.decisions import labelled
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_two_who_differ_are_settled_by_a_lead_who_decided_neither(api: Api) -> N
         row = state_of(api.services, case_id)
         assert (row["state"], row["resolution"]) == ("resolved", "mismatch")
         with api.services.database.connect() as connection:
-            (label,) = decisions.labelled(connection, model="m")
+            (label,) = labelled(connection, model="m")
         assert not label.is_match
 
 

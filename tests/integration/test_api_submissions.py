@@ -16,6 +16,7 @@ from moderation.store import verdicts
 from moderation.types import Outcome, Verdict
 from moderation.wiring import Services, open_services
 from tests.conftest import Api, serve_api
+from tests.integration.traffic import open_no_case
 
 IMAGE = base64.b64encode(b"these bytes are looked at by workers only").decode()
 
@@ -229,7 +230,7 @@ def test_wait_s_answers_when_the_verdict_comes(api: Api) -> None:
 
     def record() -> None:
         with api.services.database.begin() as connection:
-            verdicts.record(connection, [(UUID(accepted["id"]), verdict)], verdicts.open_no_case)
+            verdicts.record(connection, [(UUID(accepted["id"]), verdict)], open_no_case)
 
     timer = threading.Timer(0.3, record)
     timer.start()

@@ -13,12 +13,12 @@ from sqlalchemy import text
 from moderation.settings import Settings
 from moderation.store import keys
 from moderation.store.cases import Route
-from moderation.store.decisions import labelled
 from moderation.store.undecidable import count_undecidable
 from moderation.store.users import Role
 from tests.conftest import Api
 from tests.integration.answers import answer, answer_as, claimed
 from tests.integration.desk import a_picture, add_case, add_user, rows_of, signed_in, state_of
+from thresholds.decisions import labelled
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from moderation.types import ImageRef, NewSubmission, Outcome, Reason, Verdict
 from moderation.wiring import Services
 from tests.conftest import Machine
 from tests.integration.conftest import picture
+from tests.integration.traffic import open_no_case
 from workers.upkeep import open_missed_cases
 
 PASS = Verdict(Outcome.PASS, "c-1", "m", 0.35, cosine=0.3, score=0.9)
@@ -160,7 +161,7 @@ def test_what_an_older_worker_flags_gets_its_case_too(services: Services) -> Non
     flagged, empty, passed, old = _accepted(services, 4)
     with services.database.begin() as connection:
         judged = [(flagged, FLAG), (empty, EMPTY), (passed, PASS), (old, FLAG)]
-        verdicts.record(connection, judged, verdicts.open_no_case)
+        verdicts.record(connection, judged, open_no_case)
         connection.execute(
             text(
                 "UPDATE verdicts SET created_at = now() - interval '25 h' WHERE submission_id = :id"

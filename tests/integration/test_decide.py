@@ -12,7 +12,7 @@ from moderation.review.claiming import Reviewer
 from moderation.review.deciding import Said
 from moderation.review.desk import Desk
 from moderation.review.refusals import DeskRefused, Problem
-from moderation.store import decisions, history, reasons
+from moderation.store import history, reasons
 from moderation.store.audit import Actor
 from moderation.store.cases import Level, Route
 from moderation.store.decisions import Answer
@@ -22,6 +22,7 @@ from moderation.store.users import Role
 from moderation.wiring import Services
 from tests.integration.desk import add_case, desk_with, reviewer, rows_of, state_of
 from tests.integration.test_claims import refused, token_of
+from thresholds.decisions import labelled
 
 MISMATCH, MATCH, ESCALATE = Said(Answer.MISMATCH), Said(Answer.MATCH), Said(Answer.ESCALATE)
 
@@ -210,8 +211,8 @@ def _labels(services: Services) -> tuple[int, int]:
     now = datetime.now(UTC)
     period = Period(now - timedelta(days=1), now + timedelta(days=1))
     with services.database.connect() as connection:
-        labelled = decisions.labelled(connection, model="m")
-        return len(labelled), len(history.decided(connection, period, model="m"))
+        found = labelled(connection, model="m")
+        return len(found), len(history.decided(connection, period, model="m"))
 
 
 def test_nobody_hears_of_it_before_the_undo_time_is_over(services: Services) -> None:

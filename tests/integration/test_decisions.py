@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-import numpy as np
 import pytest
 
 from moderation.demo import MODEL_CALIBRATION
@@ -16,8 +15,8 @@ from moderation.store.decisions import Answer, NewDecision
 from moderation.types import Calibration, ImageRef, NewSubmission, PairScore
 from moderation.verdict import decide
 from moderation.wiring import Services
+from tests.integration.traffic import open_no_case
 from thresholds.artifact import read_artifact
-from thresholds.calibrate import calibrate, fit_curve
 from thresholds.labels import Labels
 from thresholds.sources import read_source
 
@@ -39,7 +38,7 @@ def _judged(services: Services, calibration: Calibration, cosines: Sequence[floa
         judged = [
             (id_, decide(PairScore(c), calibration)) for id_, c in zip(ids, cosines, strict=True)
         ]
-        verdicts.record(connection, judged, verdicts.open_no_case)
+        verdicts.record(connection, judged, open_no_case)
     return ids
 
 
@@ -65,44 +64,49 @@ def _read(services: Services, since: datetime | None = None) -> Labels:
 
 def test_the_last_clear_settlement_counts(services: Services, calibration: Calibration) -> None:
     """Of what was drawn for review; golden cases and what nobody is sure of are left out."""
-    a, b, c, d, e, f, g, h = _judged(
-        services, calibration, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+    a, b, d, e, f, c, g, h, i = _judged(
+        services, calibration, [0.1, 0.2, 0.3, 0.4, 0.5, 0.85, 0.86, 0.87, 0.88]
     )
     _decide(services, a, Answer.MATCH, Answer.MISMATCH)
     _decide(services, b, Answer.MATCH, Answer.UNSURE)
-    _decide(services, c, Answer.ESCALATE, Answer.MATCH, route=Route.AUDIT, probability=0.05)
     _decide(services, d, Answer.MATCH, route=Route.GOLDEN)
     _decide(services, e, Answer.MISMATCH)
     _decide(services, e, Answer.MATCH, route=Route.APPEAL)
     _decide(services, f, Answer.MATCH, route=Route.APPEAL)
+    _decide(services, c, Answer.ESCALATE, Answer.MATCH, route=Route.AUDIT, probability=0.5)
     _decide(services, g, Answer.MATCH, route=Route.AUDIT, probability=0.5)
     _decide(services, g, Answer.MISMATCH, route=Route.GOLDEN)
-    _decide(services, h, Answer.MATCH)
+    _decide(services, h, Answer.MATCH, route=Route.AUDIT, probability=0.5)
     _decide(services, h, Answer.UNSURE, route=Route.APPEAL)
+    _decide(services, i, Answer.MATCH, route=Route.APPEAL)
     labels = _read(services)
-    assert labels.cosines.tolist() == [0.1, 0.3, 0.5, 0.7, 0.8]
+    assert labels.cosines.tolist() == [0.1, 0.4, 0.85, 0.86, 0.87]
     assert labels.is_match.tolist() == [False, True, True, True, True]
-    assert labels.weights.tolist() == [1, 20, 1, 2, 1]
-    assert labels.images.tolist() == [f"{n:064x}" for n in (0, 2, 4, 6, 7)]
+    # Three audits stand for the four that passed.
+    assert labels.weights.tolist() == pytest.approx([1, 1, *[4 / 3] * 3])
+    assert labels.images.tolist() == [f"{n:064x}" for n in (0, 3, 5, 6, 7)]
 
 
 def test_what_waits_for_another_answer_is_no_label(
     services: Services, calibration: Calibration
 ) -> None:
     """A miss that nobody has confirmed, two who differ, an escalation: others stand for them."""
-    a, b, c, d = _judged(services, calibration, [0.9, 0.91, 0.92, -0.9])
+    a, b, c, d, e, *_ = _judged(services, calibration, [0.9, 0.91, 0.92, -0.9, -0.91, 0.93])
     _decide(services, a, Answer.MISMATCH, route=Route.AUDIT, probability=0.1, settled=False)
     _decide(services, b, Answer.MISMATCH, Answer.MISMATCH, route=Route.AUDIT, probability=0.1)
     _decide(services, c, Answer.MATCH, route=Route.AUDIT, probability=0.1)
     _decide(services, d, Answer.MISMATCH, Answer.MATCH, settled=False)
+    _decide(services, e, Answer.MISMATCH, Answer.MISMATCH)
     labels = _read(services)
-    assert labels.cosines.tolist() == [0.91, 0.92]
-    assert labels.weights.tolist() == pytest.approx([15, 15])
+    assert labels.cosines.tolist() == [-0.91, 0.91, 0.92]
+    # Of four that passed: the confirmed miss stands for the other, and the match for itself. The
+    # two who agree do not stand for two who differ.
+    assert labels.weights.tolist() == pytest.approx([1, 8 / 3, 4 / 3])
     other = Calibration("c-1", "other-model", calibration.curve, 0.35)
     (waiting,) = _judged(services, other, [0.1])
     _decide(services, waiting, Answer.MISMATCH, settled=False)
     with services.database.connect() as connection:
-        assert decisions.models_decided_on(connection) == {calibration.model: 2}
+        assert decisions.models_decided_on(connection) == {calibration.model: 3}
 
 
 def test_source_says_whose_cosines_they_are(services: Services, calibration: Calibration) -> None:
@@ -150,55 +154,14 @@ def test_no_decisions_are_refused(services: Services) -> None:
         _read(services)
 
 
-def test_since_looks_at_when_it_was_decided(services: Services, calibration: Calibration) -> None:
-    """Only what was decided at that time or later counts."""
+def test_since_looks_at_when_it_came_in(services: Services, calibration: Calibration) -> None:
+    """Only what came in at that time or later counts, whenever it was decided."""
     (id_,) = _judged(services, calibration, [0.1])
     _decide(services, id_, Answer.MISMATCH)
     now = datetime.now(UTC)
     assert len(_read(services, since=now - timedelta(days=1))) == 1
     with pytest.raises(InputRefused, match="since"):
         _read(services, since=now + timedelta(days=1))
-
-
-def test_an_audit_sample_gives_the_curve_of_all_traffic(
-    services: Services, calibration: Calibration
-) -> None:
-    """All of the flagged and a tenth of the passed: only weighted labels find the truth."""
-    rng = np.random.default_rng(7)
-    n = 4_000
-    is_match = rng.random(n) < 0.6
-    cosines = rng.normal(np.where(is_match, 0.32, 0.18), 0.06).clip(-1, 1)
-    ids = _judged(services, calibration, cosines.tolist())
-    flagged = cosines < 0.25
-    audited = ~flagged & (rng.random(n) < 0.1)
-    drawn = np.flatnonzero(flagged | audited)
-    answers = [Answer.MATCH if is_match[row] else Answer.MISMATCH for row in drawn]
-    with services.database.begin() as connection:
-        cases = add_cases(
-            connection,
-            [
-                NewCase(ids[row], Route.FLAGGED)
-                if flagged[row]
-                else NewCase(ids[row], Route.AUDIT, 0.1)
-                for row in drawn
-            ],
-        )
-        case_states.resolve(connection, dict(zip(cases, answers, strict=True)))
-    source = read_source(None, services.settings, from_decisions=True)
-    assert len(source.labels) == len(drawn)
-    assert source.labels.weights.sum() == pytest.approx(n, rel=0.15)
-    true = 1 / (1 + np.exp(-(0.14 * cosines + (0.18**2 - 0.32**2) / 2) / 0.06**2))
-    unweighted = Labels.of(source.labels.cosines, source.labels.is_match)
-    errors = [
-        float(np.abs(fit_curve(labels, "platt").scores(cosines) - true).mean())
-        for labels in (source.labels, unweighted)
-    ]
-    assert errors[0] < 0.04
-    assert errors[1] > 0.06
-    assert source.model is not None
-    artifact = calibrate(source.labels, source.model)
-    assert artifact.fingerprint == calibration.model
-    assert artifact.report.expected_calibration_error < 0.1
 
 
 def test_those_decided_stand_for_those_that_wait(
@@ -214,14 +177,22 @@ def test_those_decided_stand_for_those_that_wait(
         _decide(services, id_, Answer(answer))
     for id_ in ids[4:6]:
         _decide(services, id_, Answer.MATCH, route=Route.AUDIT, probability=0.1)
-    _decide(services, ids[6], Answer.ESCALATE, route=Route.AUDIT, probability=0.2, settled=False)
     with services.database.begin() as connection:
-        waiting = [NewCase(id_, Route.AUDIT, 0.1) for id_ in ids[7:10]]
-        add_cases(connection, waiting)
+        add_cases(connection, [NewCase(id_, Route.AUDIT, 0.1) for id_ in ids[6:9]])
     labels = _read(services)
     assert labels.cosines.tolist() == [low] * 3 + [high] * 2
-    # Of audits 5 * 10 + 1 * 5 were drawn, of which 2 * 10 are decided.
-    assert labels.weights.tolist() == pytest.approx([1, 1, 1, 27.5, 27.5])
+    assert labels.weights.tolist() == pytest.approx([1, 1, 1, 4, 4])
     assert _read(services, datetime.now(UTC) - timedelta(days=1)).weights.tolist() == pytest.approx(
         labels.weights.tolist()
     )
+
+
+def test_what_labels_do_not_stand_for_is_told(services: Services, calibration: Calibration) -> None:
+    """Of passes that nobody has looked at, and of misses that nobody has confirmed."""
+    flag, audit, *_ = _judged(services, calibration, [-0.9, 0.9, 0.91])
+    _decide(services, flag, Answer.MISMATCH)
+    (unseen,) = read_source(None, services.settings, from_decisions=True).doubts
+    assert unseen.startswith("Of 2 submissions that passed, nobody has decided on an audit")
+    _decide(services, audit, Answer.MISMATCH, route=Route.AUDIT, probability=0.5, settled=False)
+    (waiting,) = read_source(None, services.settings, from_decisions=True).doubts
+    assert waiting.startswith("Answers that stand for 2 submissions wait for a second person")

@@ -23,6 +23,7 @@ from moderation.wiring import Services
 from tests.conftest import Api
 from tests.integration.answers import answer, answer_as, claimed, settle
 from tests.integration.desk import a_picture, add_case, add_user, signed_in, state_of
+from thresholds.decisions import labelled
 
 
 @pytest.fixture
@@ -252,7 +253,7 @@ def test_its_answers_are_no_labels_and_no_platform_hears_of_them(api: Api) -> No
             now = datetime.now(UTC)
             period = Period(now - timedelta(days=1), now + timedelta(days=1))
             return [
-                decisions.labelled(connection, model="m"),
+                labelled(connection, model="m"),
                 decisions.models_decided_on(connection),
                 len(history.decided(connection, period, model="m")),
                 connection.scalar(select(func.count()).select_from(webhook_events)),

@@ -19,6 +19,7 @@ from moderation.types import ImageRef, NewSubmission, PairScore
 from moderation.verdict import decide
 from moderation.wiring import Services
 from tests.integration.conftest import picture
+from tests.integration.traffic import open_no_case
 from thresholds.artifact import read_artifact
 from thresholds.splits import Split, split_of
 
@@ -48,7 +49,7 @@ def test_a_report_of_decisions(services: Services, tmp_path: Path) -> None:
     with services.database.begin() as connection:
         ids = [item.id for item in submissions.accept(connection, new, message_id="m")]
         judged = [decide(PairScore(float(cosine)), calibration) for cosine in cosines]
-        verdicts.record(connection, list(zip(ids, judged, strict=True)), verdicts.open_no_case)
+        verdicts.record(connection, list(zip(ids, judged, strict=True)), open_no_case)
         is_flagged = np.array([verdict.outcome == "flag" for verdict in judged])
         cases = add_cases(
             connection,

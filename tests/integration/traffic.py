@@ -4,6 +4,7 @@ import datetime as dt
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
 import numpy as np
 from sqlalchemy import Connection
@@ -12,12 +13,17 @@ from uuid_utils.compat import uuid7
 from moderation.store.ingested import first_id
 from moderation.store.review_tables import cases, decisions
 from moderation.store.tables import submissions, verdicts
+from moderation.types import Verdict
 from thresholds.artifact import Artifact, Interval, Reference, Report
 
 NOW = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
 
 # Those of a UUIDv4 that follow its version, with the variant among them.
 _RANDOM_BITS = 76
+
+
+def open_no_case(submission_id: UUID, verdict: Verdict) -> None:
+    """For verdicts whose cases a test opens itself, if any."""
 
 
 @dataclass(frozen=True)

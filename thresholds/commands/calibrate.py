@@ -20,6 +20,7 @@ from thresholds.commands.labels import (
 
 if TYPE_CHECKING:
     from thresholds.artifact import Artifact
+    from thresholds.sources import Source
 
 
 class MethodName(StrEnum):
@@ -100,11 +101,11 @@ def calibrate(
     if as_json:
         print_document(artifact.model_dump(mode="json"))
     else:
-        _say(artifact, out, is_named=source.model is not None)
+        _say(artifact, out, source)
     end_with_refused(source)
 
 
-def _say(artifact: "Artifact", out: Path, *, is_named: bool) -> None:
+def _say(artifact: "Artifact", out: Path, source: "Source") -> None:
     from thresholds.words import doubts
 
     report = artifact.report
@@ -123,9 +124,9 @@ def _say(artifact: "Artifact", out: Path, *, is_named: bool) -> None:
         )
     if artifact.cold_start:
         people.print("  Made without labels: replace it once moderators have decided on some.")
-    for doubt in doubts(artifact):
+    for doubt in (*source.doubts, *doubts(artifact)):
         people.print(Text(f"Mind: {doubt}"))
-    if is_named:
+    if source.model is not None:
         people.print(
             Text(
                 f"Written to {out}. Start workers with CAPTIONGUARD_CALIBRATION_FILE={out}, or "

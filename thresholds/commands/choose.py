@@ -194,7 +194,13 @@ def _show(chosen: "Chosen", parts: "Parts", *, prevalence_is_given: bool) -> Non
     matches, mismatches = chosen.tested_on
     done = "chosen" if rates else "tried"
     people.print(f"{done} on {matches} matches and {mismatches} mismatches")
-    if chosen.confidence and mismatches < parts.choosing.mismatches:
+    choosing = parts.choosing
+    if chosen.confidence and choosing.weights.min() < choosing.weights.max():
+        people.print(
+            f"  drawn from {choosing.matches} and {choosing.mismatches} by their weights, as posts "
+            "are drawn"
+        )
+    elif chosen.confidence and mismatches < choosing.mismatches:
         people.print(
             "  one of each an image, since what an image's pairs have in common counts once"
         )

@@ -26,6 +26,7 @@ from tests.integration.platform import (
     let_time_pass,
     states,
 )
+from tests.integration.traffic import open_no_case
 from tests.integration.webhooks.steps import arrived, decide, rows
 
 
@@ -88,7 +89,7 @@ def test_a_verdict_that_came_second_is_not_told(services: Services, platform: Pl
     (id_,) = judge(services)
     with services.database.begin() as connection:
         again = [(id_, replace(FLAG, score=0.9))]
-        assert verdicts.record(connection, again, verdicts.open_no_case) == set()
+        assert verdicts.record(connection, again, open_no_case) == set()
     assert states(services) == {"pending": 1}
 
 

@@ -17,6 +17,7 @@ from thresholds.labels import Labels
 from thresholds.models import NamedModel
 from thresholds.sources import read_source
 from thresholds.splits import MIN_LABELS, Split, rows_of, take_split
+from thresholds.words import doubts
 
 MODEL = NamedModel("some:model", "a1" * 32, "b2" * 32)
 FASHION = Path(__file__).parents[4] / "shared" / "data" / "clip-cosines" / "fashion.csv"
@@ -267,6 +268,22 @@ def test_weights_make_up_for_how_labels_were_drawn() -> None:
     flagged = true < 0.35
     assert weighted.report.recall.point == pytest.approx(flagged[~is_match].mean(), abs=0.03)
     assert abs(plain.report.recall.point - flagged[~is_match].mean()) > 0.03
+
+
+def test_labels_that_tell_little_for_their_number_are_told() -> None:
+    """Ten misses that stand for 250 passes each outweigh a thousand flags; equal weights do not."""
+    labels = _labels(1000)
+    below = labels.cosines < 0.25
+    heavy = replace(labels, weights=np.where(below, 1.0, 250.0))
+    few = heavy.take(labels.is_match | below | (np.arange(2000) % 40 == 1))
+    fitted = few.take(rows_of(few, Split.FIT))
+    weights = fitted.weights[~fitted.is_match]
+    artifact = calibrate(few, MODEL)
+    assert artifact.effective_mismatches == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
+    assert artifact.effective_mismatches < 10 < 300 < artifact.mismatches
+    told = f"the {artifact.mismatches} mismatches fitted on tell about as much as "
+    assert any(told in doubt for doubt in doubts(artifact))
+    assert not doubts(calibrate(replace(labels, weights=np.full(2000, 250.0)), MODEL))
 
 
 @settings(max_examples=4)
