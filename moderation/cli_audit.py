@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from moderation.cli_keys import Json, open_database
@@ -44,12 +44,16 @@ def audit(
             _print_all(audit_log.all_lines(connection, wanted), as_lines=lines)
             return
         newest = audit_log.lines(connection, wanted, at_most=_SHOWN + 1)
-    table = Table("when (UTC)", "who", "what", "to what", box=None, pad_edge=False)
+    rows: list[tuple[str, ...]] = [("when (UTC)", "who", "what", "to what")]
     for line in reversed(newest[:_SHOWN]):
-        told = (line.actor, line.action, line.subject or "")
         when = f"{line.created_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-        table.add_row(when, *(Text(printable(text), overflow="fold") for text in told))
-    people.print(table)
+        told = (line.actor, line.action, line.subject or "")
+        rows.append((when, *(printable(text) for text in told)))
+    # No table of rich's: it breaks ids to fit a terminal, and nobody can copy those.
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (set_cell_size(text, width) for text, width in zip(row, widths, strict=True))
+        people.print(Text("  ".join(cells).rstrip()), soft_wrap=True)
     if len(newest) > _SHOWN:
         people.print(f"These are the newest {_SHOWN}; --lines prints all.")
 
