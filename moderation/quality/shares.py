@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from moderation.curves import Floats
+from moderation.quality.gammas import Gamma, of_either
 from moderation.store.history import Bools, Ints
 
 # With fewer found the approximations below are too rough: exact bounds, which cover more.
@@ -88,14 +89,14 @@ class Found:
     def middle_bounds(self) -> tuple[float, float]:
         """Mid-p gamma bounds of the total, which err on neither side (Fay and Kim, 2017)."""
         below, above = self._below(), self._above()
-        return _of_either(below, above, 0.025), _of_either(below, above, 0.975)
+        return of_either(below, above, 0.025), of_either(below, above, 0.975)
 
-    def _below(self) -> "_Gamma":
-        return _Gamma(self.total, self.variance)
+    def _below(self) -> Gamma:
+        return Gamma(self.total, self.variance)
 
-    def _above(self) -> "_Gamma":
+    def _above(self) -> Gamma:
         """Had the next to be looked at been one of the heaviest, and been found."""
-        return _Gamma(self.total + self.heaviest, self.variance + self.heaviest**2)
+        return Gamma(self.total + self.heaviest, self.variance + self.heaviest**2)
 
     def _each(self) -> Ints:
         return np.ones(len(self.weights), np.int64) if self.cases is None else self.cases
@@ -147,42 +148,7 @@ class Together:
         return max(self.total - down, 0.0), self.total + up
 
 
-@dataclass(frozen=True, slots=True)
-class _Gamma:
-    """A gamma distribution; all at 0 if that is its mean."""
-
-    mean: float
-    variance: float
-
-    def quantile(self, p: float) -> float:
-        from scipy.special import gammaincinv
-
-        if not self.mean:
-            return 0.0
-        return float(gammaincinv(self.mean**2 / self.variance, p)) * self.variance / self.mean
-
-    def cdf(self, value: float) -> float:
-        from scipy.special import gammainc
-
-        if not self.mean:
-            return 1.0
-        return float(gammainc(self.mean**2 / self.variance, value * self.mean / self.variance))
-
-
 Side = Found | Together
-
-
-def _of_either(below: _Gamma, above: _Gamma, p: float) -> float:
-    """The quantile of what is drawn from one or the other, evenly."""
-    from scipy.optimize import brentq
-
-    least, most = sorted((below.quantile(p), above.quantile(p)))
-
-    def beyond(value: float) -> float:
-        return below.cdf(value) + above.cdf(value) - 2 * p
-
-    # Beyond at once where one of them is all at 0, or both are the same but for rounding.
-    return least if beyond(least) >= 0 or beyond(most) <= 0 else float(brentq(beyond, least, most))
 
 
 def share(hits: Side, misses: Side) -> Estimate:

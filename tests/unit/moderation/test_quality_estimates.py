@@ -173,6 +173,20 @@ def test_what_waits_is_judged_by_what_began_alike() -> None:
     assert quality.found_misses == 45
 
 
+def test_what_waits_is_judged_where_it_is() -> None:
+    """By those of its own stratum that began alike, if these are enough to tell."""
+    elsewhere = [(0, 1.0, _YES, _YES, _YES, 90), (0, 1.0, _YES, _FINE, _FINE, 10)]
+    for told, hits in ((50, 90 + 200 * 10 / 50), (5, 300 * (90 + 1) / (100 + 5))):
+        flagged = [
+            *elsewhere,
+            (1, 1.0, _YES, _YES, _YES, told // 5),
+            (1, 1.0, _YES, _FINE, _FINE, told - told // 5),
+            (1, 1.0, _YES, _NO, _NO, 200 - told),
+        ]
+        window = Window({0: 100, 1: 200}, {0: 1000}, _reviewed(flagged), _reviewed([]))
+        assert estimate(window).precision.point == pytest.approx(hits / 300)
+
+
 @pytest.mark.parametrize(("misses", "is_known"), [(4, False), (5, True)])
 def test_too_few_found_misses_are_no_estimate(misses: int, *, is_known: bool) -> None:
     """Four misses say nothing of recall; precision needs no audits."""
