@@ -64,6 +64,18 @@ def test_no_line_is_ever_changed(services: Services, change: str) -> None:
     assert (line.actor, line.subject, line.details) == ("anna", "case:1", {"n": 1})
 
 
+def test_people_can_copy_ids_from_the_log(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 80 columns an id is on one line, whatever stands before it."""
+    subject = "case:f420f89d-2507-4ab2-9ad0-1cfbaebc5ddf"
+    write(services, subject, actor="somebody with a long name", action="calibration.published")
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = cli(services).stderr.splitlines()
+    assert next(line.split() for line in shown if subject in line)[-1] == subject
+    assert shown[0].index("to what") == shown[1].index(subject)
+
+
 def test_pages_of_the_log_have_every_line_once(api: Api) -> None:
     """Who follows `next_cursor` reads all lines, the newest first, also while more are written."""
     write(api.services, *(f"case:{number}" for number in range(25)))

@@ -4,7 +4,6 @@ import datetime as dt
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from uuid import UUID
 
 import numpy as np
 from sqlalchemy import Connection
@@ -22,7 +21,7 @@ NOW = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
 _RANDOM_BITS = 76
 
 
-def open_no_case(submission_id: UUID, verdict: Verdict) -> None:
+def open_no_case(submission_id: uuid.UUID, verdict: Verdict) -> None:
     """For verdicts whose cases a test opens itself, if any."""
 
 
