@@ -55,7 +55,7 @@ def estimate(window: Window) -> Quality:
 
 
 def _found(cases: Reviewed, weighted: Weighted, said: Said) -> Found:
-    return Found.among(weighted.weights, cases.settled == said, cases.cases)
+    return Found.among(weighted.weights, cases.settled == said, cases.cases, weighted.scatter)
 
 
 def _settled(cases: Reviewed, said: Said | None = None) -> int:

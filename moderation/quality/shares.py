@@ -41,20 +41,33 @@ class Estimate:
 class Found:
     """The weights of those that were found among decided ones, and of any the `heaviest`.
 
-    Each weight is of one, or else of so many `cases`, (n,).
+    Each weight is of one, or else of so many `cases`, (n,), and varies as a Poisson process does,
+    or else by so much less as `scatter`, (n,), says.
     """
 
     weights: Floats
     heaviest: float
     cases: Ints | None = None
+    scatter: Floats | None = None
 
     @classmethod
-    def among(cls, weights: Floats, is_found: Bools, cases: Ints | None = None) -> Self:
+    def among(
+        cls,
+        weights: Floats,
+        is_found: Bools,
+        cases: Ints | None = None,
+        scatter: Floats | None = None,
+    ) -> Self:
         """Those found among decided ones, (n,) all."""
         found = is_found & (weights > 0)
         # Each stands at least for itself.
-        heaviest = float(weights.max(initial=1.0))
-        return cls(weights[found], heaviest, None if cases is None else cases[found])
+        heaviest = float((weights if scatter is None else weights * scatter).max(initial=1.0))
+        return cls(
+            weights[found],
+            heaviest,
+            None if cases is None else cases[found],
+            None if scatter is None else scatter[found],
+        )
 
     @classmethod
     def counted(cls, count: int) -> Self:
@@ -74,7 +87,8 @@ class Found:
     @property
     def variance(self) -> float:
         """Of the total, as one of a Poisson process."""
-        return float(self.weights**2 @ self._each())
+        scatter = 1.0 if self.scatter is None else self.scatter
+        return float((self.weights**2 * scatter) @ self._each())
 
     @property
     def is_many(self) -> bool:

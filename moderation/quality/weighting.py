@@ -24,11 +24,13 @@ _FEWEST_ALIKE = 10
 class Weighted:
     """What each case of a row stands for, (n,), 0 where none is settled.
 
-    Nobody stands for `unseen` submissions, of which none is begun, nor for `waiting` ones, that
-    are begun and unlike all that are settled.
+    `scatter`, (n,) in (0, 1], is by how much less that varies than if nobody knew how many wait
+    that began alike. Nobody stands for `unseen` submissions, of which none is begun, nor for
+    `waiting` ones, that are begun and unlike all that are settled.
     """
 
     weights: Floats
+    scatter: Floats
     unseen: float
     waiting: float
 
@@ -46,6 +48,7 @@ def weigh(cases: Reviewed, counts: Mapping[int, int], *, fewest: int) -> Weighte
     strata = numbers[len(counts) :]
     is_settled, is_begun = cases.settled > 0, cases.first > 0
     weights, unseen = _for_all(cases, strata, counted, fewest=fewest)
+    begun = weights.copy()
     waiting = 0.0
     for like, stays in (
         (cases.first, is_settled | (cases.second > 0)),
@@ -53,7 +56,12 @@ def weigh(cases: Reviewed, counts: Mapping[int, int], *, fewest: int) -> Weighte
     ):
         for kind in np.unique(like[is_begun & ~stays]):
             waiting += _hand_on(weights, cases.cases, strata, of=like == kind, to=stays)
-    return Weighted(np.where(is_settled & ~is_begun, cases.weights, weights), unseen, waiting)
+    return Weighted(
+        np.where(is_settled & ~is_begun, cases.weights, weights),
+        _scatter(cases, begun, weights),
+        unseen,
+        waiting,
+    )
 
 
 def _for_all(
@@ -83,6 +91,24 @@ def _hand_on(weights: Floats, cases: Ints, strata: Ints, *, of: Bools, to: Bools
     given, taken = (_sums(pool, weights * cases * rows, size) for rows in (of, of & to))
     weights *= np.where(of, to * _ratio(given, taken)[pool], 1.0)
     return float(given[taken == 0].sum())
+
+
+def _scatter(cases: Reviewed, begun: Floats, weights: Floats) -> Floats:
+    """The variance of these weights as a part of what squaring them makes, (n,).
+
+    Of n cases that begin alike a part f is settled, and of that a part p as this one. Their number
+    varies as any does, but of it only which are settled is by chance again: two-phase sampling's
+    (1 - f) p (1 - p) n / f (Neyman, 1938), instead of the p n (1 - f) / f² of thinning.
+    """
+    known = _ratio(begun, weights)
+    scatter = np.ones(len(cases))
+    settled = cases.cases * (cases.settled > 0)
+    for first in np.unique(cases.first):
+        alike = cases.first == first
+        like = _sums(cases.settled, settled * alike, len(Said))
+        share = (like / max(like.sum(), 1.0))[cases.settled]
+        scatter = np.where(alike & (weights > 0), 1 - share * (1 - known), scatter)
+    return scatter
 
 
 def _sums(numbers: Ints, values: Floats | Ints, size: int) -> Floats:

@@ -187,6 +187,37 @@ def test_what_waits_is_judged_where_it_is() -> None:
         assert estimate(window).precision.point == pytest.approx(hits / 300)
 
 
+def test_what_waits_for_a_second_person_is_known_to_be_there() -> None:
+    """Half of 40 likely misses wait: that tells more than 20 of which nobody knew the others."""
+
+    def width(*misses: Row, passes: int) -> float:
+        found = estimate(
+            Window(
+                flags={0: 300},
+                passes={0: passes},
+                flagged=_reviewed([_settled(_YES, 300)]),
+                audited=_reviewed([*misses, _settled(_FINE, (passes - 400) // 10, weight=10)]),
+            )
+        )
+        return _width(found.recall)
+
+    def likely(cases: int, settled: Said) -> Row:
+        return 0, 10.0, _YES, settled, settled, cases
+
+    all_settled = width(likely(40, _YES), passes=4000)
+    assert width(likely(20, _YES), likely(20, _NO), passes=4000) == pytest.approx(all_settled)
+    # Where not all of them turn out to be misses, it is by chance which of the others are.
+    fewer = width(likely(16, _YES), likely(4, _FINE), likely(20, _NO), passes=4000)
+    assert fewer > width(likely(32, _YES), likely(8, _FINE), passes=4000)
+
+
+def _width(estimate: Estimate) -> float:
+    """On the logit."""
+    assert estimate.lower is not None
+    assert estimate.upper is not None
+    return math.log(estimate.upper / (1 - estimate.upper) * (1 / estimate.lower - 1))
+
+
 @pytest.mark.parametrize(("misses", "is_known"), [(4, False), (5, True)])
 def test_too_few_found_misses_are_no_estimate(misses: int, *, is_known: bool) -> None:
     """Four misses say nothing of recall; precision needs no audits."""
