@@ -77,6 +77,7 @@ class Year:
 
     def run(self) -> Iterator[list[Measured]]:
         """Simulate a day at a time; what is known at its end, of windows that are full."""
+        prevalence: float | None = None
         for day in range(self.days):
             with self._database.begin() as connection:
                 pass_scores = self._come_in(connection, day)
@@ -84,9 +85,15 @@ class Year:
             # Whenever there is twice as much: a year takes minutes, and autovacuum comes too late.
             if day & (day + 1) == 0:
                 rows.analyse(self._database)
-            yield self._measure(day)
+            measured = self._measure(day)
+            yield measured
+            for each in measured:
+                # The longest window, which comes last, is known best.
+                prevalence = each.quality.prevalence.point or prevalence
             with self._database.begin() as connection:
-                self._auditing = plan_next_day(connection, self._setup.audits_per_day, pass_scores)
+                self._auditing = plan_next_day(
+                    connection, self._setup.audits_per_day, pass_scores, prevalence
+                )
 
     def _come_in(self, connection: Connection, day: int) -> Floats:
         """A day's posts get their verdicts and cases; the scores of those that pass."""
