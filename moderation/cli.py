@@ -14,7 +14,7 @@ from uuid import UUID
 import typer
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from moderation.cli_audit import audit
 from moderation.cli_keys import keys_app, open_database
@@ -248,6 +248,17 @@ def _print_results(results: Any, seconds: float) -> None:
     print_document(to_document(results, seconds=seconds))
 
 
+def _database_problem(error: SQLAlchemyError) -> str:
+    import psycopg
+
+    refusal = getattr(error, "orig", None)
+    # Its first line names tables and constraints; only those after it have values in them.
+    says = refusal.diag.message_primary if isinstance(refusal, psycopg.Error) else None
+    if says and not isinstance(error, OperationalError):
+        return f"PostgreSQL refuses: {says}."
+    return f"PostgreSQL does not answer ({type(error).__name__}); see `captionguard doctor`."
+
+
 def main() -> None:
     """Run the command line; our own errors become one line and exit status 1."""
     for extension in entry_points(group="captionguard.commands"):
@@ -258,13 +269,7 @@ def main() -> None:
         people.print(Text(f"captionguard: {error}"), soft_wrap=True)
         sys.exit(EXIT_FAILED)
     except SQLAlchemyError as error:
-        people.print(
-            Text(
-                f"captionguard: PostgreSQL does not answer ({type(error).__name__}); "
-                "see `captionguard doctor`."
-            ),
-            soft_wrap=True,
-        )
+        people.print(Text(f"captionguard: {_database_problem(error)}"), soft_wrap=True)
         sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(130)

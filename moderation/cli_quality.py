@@ -101,11 +101,18 @@ def plan(
 def _of_policy(figures: "Figures", policy: str) -> "Figures":
     """Those of one policy only."""
     from moderation.quality.figures import Figures
+    from moderation.quality.measure import MOST_SCOPES
 
     of = {scope: quality for scope, quality in figures.of.items() if scope.policy == policy}
     if not of:
         names = sorted({scope.policy for scope in figures.of if scope.policy is not None})
-        there = f"there are {', '.join(names)}" if names else "there are none at all"
+        if len(names) >= MOST_SCOPES:
+            raise InputRefused(
+                f"The policy {policy!r} has no figures of its own: only the {MOST_SCOPES} with "
+                "most posts in this time have."
+            )
+        listed = ", ".join(map(printable, names))
+        there = f"there are {listed}" if names else "there are none at all"
         raise InputRefused(f"No post of the policy {policy!r} came in; {there}.")
     return Figures(figures.at, figures.lag, of, figures.agreement)
 

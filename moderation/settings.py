@@ -160,7 +160,7 @@ class Settings(BaseSettings):
         200, ge=0, description="passed submissions a day that people look at, so recall is known"
     )
     quality_lag_s: float = Field(
-        86_400.0, ge=0, description="precision and recall are of what came in so long ago"
+        86_400.0, ge=0, le=1e9, description="precision and recall are of what came in so long ago"
     )
     quality_every_s: PositiveFloat = Field(
         300.0, description="how often the scheduler estimates them anew, and plans audits"

@@ -1,5 +1,6 @@
 """`captionguard quality`: what people decided, as figures with intervals and in words."""
 
+import datetime as dt
 import json
 import os
 import subprocess
@@ -11,7 +12,10 @@ import pytest
 from sqlalchemy import text
 
 from moderation.cli import main
+from moderation.quality.measure import MOST_SCOPES
+from moderation.store import database
 from moderation.wiring import Services
+from tests.integration.traffic import Past, store
 
 # Two posts a minute over some days until three days ago: one in ten is flagged, of these one in
 # six by mistake; of the passes one in four is audited, and of those one in a hundred is a miss,
@@ -180,6 +184,57 @@ def test_nothing_yet_is_no_failure(run: Run) -> None:
     status, out, err = run("--policy", "none-such")
     assert (status, out) == (1, "")
     assert "No post of the policy 'none-such'" in err
+
+
+def test_a_policy_of_little_traffic_is_not_said_to_have_none(services: Services, run: Run) -> None:
+    """It has no figures of its own where there are many others."""
+    hour = dt.timedelta(days=1, hours=2)
+    names = [f"p{number}" for number in range(MOST_SCOPES)]
+    with services.database.begin() as connection:
+        store(
+            connection,
+            [Past(0.2, "pass", "m", hour, policy=name) for name in [*names, *names, "small"]],
+            now=dt.datetime.now(dt.UTC),
+        )
+    status, _, err = run("--policy", "small")
+    assert status == 1
+    assert "only the 50 with most posts" in " ".join(err.split())
+
+
+def test_no_name_of_a_policy_steers_the_terminal(services: Services, run: Run) -> None:
+    """Platforms choose them."""
+    with services.database.begin() as connection:
+        past = Past(0.2, "pass", "m", dt.timedelta(days=2), policy="a\x1b[2J\nb")
+        store(connection, [past], now=dt.datetime.now(dt.UTC))
+    status, _, err = run("--policy", "small")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "there are a [2J b." in err
+
+
+def test_who_may_only_read_is_told_so(
+    services: Services, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measuring keeps what it counts; that PostgreSQL does not answer would be wrong."""
+    traffic(services, posts=100)
+    assert services.settings.database_url is not None
+    url = services.settings.database_url.get_secret_value()
+    read_only = database.connect(f"{url}&options=-cdefault_transaction_read_only%3Don")
+    monkeypatch.setattr("moderation.cli_quality.open_database", lambda: read_only)
+    status, out, err = run()
+    read_only.dispose()
+    assert (status, out) == (1, "")
+    assert err == (
+        "captionguard: PostgreSQL refuses: cannot execute INSERT in a read-only transaction.\n"
+    )
+
+
+def test_a_lag_that_no_clock_has_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name; thirty years are none that people need to answer."""
+    for lag in ("1e10", "inf"):
+        monkeypatch.setenv("CAPTIONGUARD_QUALITY_LAG_S", lag)
+        status, out, err = run()
+        assert (status, out) == (1, "")
+        assert "CAPTIONGUARD_QUALITY_LAG_S" in err
 
 
 @pytest.mark.parametrize(
