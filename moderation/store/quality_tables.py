@@ -28,7 +28,9 @@ audit_plans = Table(
     Column("budget", Double, nullable=False, comment="audits a day that this was made for"),
     Column("passes", Double, nullable=False, comment="passes a day that this was made for"),
     now_column("created_at", "from then on workers draw by it"),
-    CheckConstraint("floor >= 0 AND floor <= 1 AND slope >= 0", name="probabilities"),
+    CheckConstraint(
+        "floor >= 0 AND floor <= 1 AND slope >= 0 AND slope < 'Infinity'", name="probabilities"
+    ),
     CheckConstraint("prevalence > 0 AND prevalence < 1", name="prevalence"),
     comment="append-only; the newest is in force",
 )

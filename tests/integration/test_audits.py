@@ -176,3 +176,17 @@ def test_plans_are_kept(services: Services) -> None:
             services.database.begin() as connection,
         ):
             connection.execute(text(change))
+
+
+def test_no_plan_is_stored_that_nobody_could_read(services: Services) -> None:
+    """Plans are never taken back: such a one would keep every worker from starting."""
+    add = (
+        "INSERT INTO audit_plans (floor, slope, prevalence, budget, passes)"
+        " VALUES (0.1, CAST(:slope AS float8), 0.05, 200, 5000)"
+    )
+    for slope in ("NaN", "Infinity"):
+        with (
+            pytest.raises(DBAPIError, match="ck_audit_plans_probabilities"),
+            services.database.begin() as connection,
+        ):
+            connection.execute(text(add), {"slope": slope})

@@ -44,7 +44,8 @@ def upgrade() -> None:
             comment="from then on workers draw by it",
         ),
         sa.CheckConstraint(
-            "floor >= 0 AND floor <= 1 AND slope >= 0", name=op.f("ck_audit_plans_probabilities")
+            "floor >= 0 AND floor <= 1 AND slope >= 0 AND slope < 'Infinity'",
+            name=op.f("ck_audit_plans_probabilities"),
         ),
         sa.CheckConstraint(
             "prevalence > 0 AND prevalence < 1", name=op.f("ck_audit_plans_prevalence")
