@@ -75,7 +75,7 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
                     raise no_calibration(settings)
         scorer = open_scorer(settings, self._services.metrics, artifact)
         self._calibrations = Calibrations(scorer.model, scorer.calibration, self._services.metrics)
-        self._audits = Audits(settings.audit_budget_per_day)
+        self._audits = Audits(settings.audit_budget_per_day, lease_s=settings.lease_s)
         with self._services.database.connect() as connection:
             self._calibrations.look(connection)
             self._audits.look(connection)

@@ -5,13 +5,13 @@ import time
 import structlog
 from sqlalchemy import Connection
 
-from moderation.store import audit_plans
+from moderation.store import audit_plans, workers
 from moderation.store.audit_plans import Auditing
 
 log = structlog.get_logger()
 
 _HOUR_S = 3600.0
-# Of a day's budget, in one hour of one worker: twelve times what an even day has.
+# Of a day's budget, in one hour of all workers: twelve times what an even day has.
 _UNBRAKED_SHARE = 0.5
 
 
@@ -21,9 +21,11 @@ class Audits:
     Until there is one, that for traffic that nothing is known of.
     """
 
-    def __init__(self, budget: float) -> None:
+    def __init__(self, budget: float, *, lease_s: float) -> None:
         self._auditing = audit_plans.assumed(budget)
         self._brake = Brake()
+        self._lease_s = lease_s
+        self._workers = 1
 
     @property
     def current(self) -> Auditing:
@@ -31,7 +33,8 @@ class Audits:
         return self._auditing
 
     def look(self, connection: Connection) -> bool:
-        """Take up a newer plan; whether there was one."""
+        """Take up a newer plan, and among how many workers; whether there was one."""
+        self._workers = max(workers.count_living(connection, lease_s=self._lease_s), 1)
         newest = audit_plans.newest(connection)
         if newest is None or newest == self._auditing:
             return False
@@ -49,9 +52,8 @@ class Audits:
     def inclusion(self, score: float) -> float:
         """The probability with which the pass that is judged now is audited, by its match score."""
         auditing = self._auditing
-        return self._brake.slow(
-            auditing.inclusion(score), allowed=_UNBRAKED_SHARE * auditing.budget
-        )
+        allowed = _UNBRAKED_SHARE * auditing.budget / self._workers
+        return self._brake.slow(auditing.inclusion(score), allowed=allowed)
 
 
 class Brake:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from moderation.store.tables import workers
@@ -57,13 +57,16 @@ def leave(connection: Connection, worker: UUID) -> None:
     connection.execute(delete(workers).where(workers.c.id == worker))
 
 
+def count_living(connection: Connection, *, lease_s: float) -> int:
+    """How many `living` finds."""
+    query = select(func.count()).select_from(workers).where(_is_living(lease_s))
+    return int(connection.execute(query).scalar_one())
+
+
 def living(connection: Connection, *, lease_s: float) -> list[WorkerInfo]:
     """The workers whose last beat is younger than a lease."""
-    rows = connection.execute(
-        select(workers)
-        .where(workers.c.beat_at > func.now() - dt.timedelta(seconds=lease_s))
-        .order_by(workers.c.started_at)
-    )
+    query = select(workers).where(_is_living(lease_s)).order_by(workers.c.started_at)
+    rows = connection.execute(query)
     return [
         WorkerInfo(
             id=row.id,
@@ -80,11 +83,7 @@ def living(connection: Connection, *, lease_s: float) -> list[WorkerInfo]:
 
 def held(connection: Connection, *, lease_s: float) -> set[str]:
     """The ids of the messages that living workers hold."""
-    rows = connection.execute(
-        select(func.unnest(workers.c.holding)).where(
-            workers.c.beat_at > func.now() - dt.timedelta(seconds=lease_s)
-        )
-    )
+    rows = connection.execute(select(func.unnest(workers.c.holding)).where(_is_living(lease_s)))
     return set(rows.scalars())
 
 
@@ -93,3 +92,7 @@ def forget(connection: Connection, *, silent_s: float) -> int:
     return connection.execute(
         delete(workers).where(workers.c.beat_at < func.now() - dt.timedelta(seconds=silent_s))
     ).rowcount
+
+
+def _is_living(lease_s: float) -> ColumnElement[bool]:
+    return workers.c.beat_at > func.now() - dt.timedelta(seconds=lease_s)

@@ -14,14 +14,16 @@ from sqlalchemy.exc import DBAPIError
 from moderation.draws import Draws, Purpose
 from moderation.quality.sampling import AuditPlan
 from moderation.review.opening import Inclusion, opening, patience
-from moderation.store import audit_plans, submissions, verdicts
+from moderation.store import audit_plans, submissions, verdicts, workers
 from moderation.store.audit_plans import ASSUMED_PASSES_PER_DAY, ASSUMED_PREVALENCE, Auditing
 from moderation.store.cases import Route
+from moderation.store.workers import WorkerInfo
 from moderation.types import ImageRef, NewSubmission, Outcome, Verdict
 from moderation.wiring import Services
 from tests.integration.desk import rows_of
 from tests.integration.kept_quality import figures, keep
 from workers.audit_planning import replan
+from workers.auditing import Audits
 from workers.upkeep import open_missed_cases
 
 DRAWS = Draws(b"k" * 32)
@@ -190,3 +192,23 @@ def test_no_plan_is_stored_that_nobody_could_read(services: Services) -> None:
             services.database.begin() as connection,
         ):
             connection.execute(text(add), {"slope": slope})
+
+
+def test_a_burst_costs_as_much_with_many_workers(services: Services) -> None:
+    """They share what is drawn before the scheduler has planned for it; dead ones take no part."""
+    ids = [UUID(int=number) for number in range(5)]
+    with services.database.begin() as connection:
+        audit_plans.add(connection, EVERYTHING)
+        for id_ in ids:
+            workers.beat(connection, WorkerInfo(id_, "h", 1, "m", "c-1", None, None), [])
+        connection.execute(
+            text("UPDATE workers SET beat_at = now() - interval '1 hour' WHERE id = :id"),
+            {"id": ids[-1]},
+        )
+    drawn = 0.0
+    for _ in ids[:-1]:
+        audits = Audits(200, lease_s=services.settings.lease_s)
+        with services.database.connect() as connection:
+            audits.look(connection)
+        drawn += sum(audits.inclusion(0.9) for _ in range(5000))
+    assert 600 < drawn < 100 * (1 + math.log(20_000 / 100)) + 4
