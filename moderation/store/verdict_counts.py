@@ -18,13 +18,13 @@ BIN_SQL = f"coalesce(least(floor(verdicts.score * {BINS}), {BINS - 1}), -1)::sma
 
 # Verdicts are never taken back, so that an hour's counts only grow: of two who count it at the
 # same time, whichever saw more is right. What is pending, and what is not, is of one snapshot.
-# Five minutes: an id is made before its row is stored, and by another clock.
+# Three hours: an id is made before its row is stored, and by a clock that may be hours off.
 _COUNT = text(
     f"""
     WITH counted AS (
         INSERT INTO counted_hours (hour, is_whole)
         SELECT CAST(:hour AS timestamptz),
-            CAST(:hour AS timestamptz) + interval '65 min' <= least(now(), :now) AND NOT EXISTS (
+            CAST(:hour AS timestamptz) + interval '4 h' <= least(now(), :now) AND NOT EXISTS (
                 SELECT FROM submissions WHERE id >= :first AND id < :end AND done_at IS NULL
             )
         ON CONFLICT (hour) DO UPDATE
@@ -106,7 +106,7 @@ class Counts:
 def roll_up(connection: Connection, since: datetime, until: datetime, *, now: datetime) -> int:
     """Count the hours of a period that may have changed since they were; how many.
 
-    An hour is counted for the last time once it has been over for five minutes and nothing of it
+    An hour is counted for the last time once it has been over for three hours and nothing of it
     is pending. Each is a statement, and on a connection in autocommit a transaction of its own.
     Any number of processes may do so at once.
     """
