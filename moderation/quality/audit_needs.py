@@ -58,8 +58,9 @@ class AuditNeeds:
     @classmethod
     def of(cls, traffic: Traffic, within: float, budget_per_day: int) -> Self:
         """Reckon both ways to draw audits."""
-        uniform = uniform_audits(traffic, within)
-        stratified = stratified_audits(traffic, within, BAND)
+        reached = min(within, within_reach(traffic, FEWEST_MISSES / traffic.misses_per_pass))
+        uniform = uniform_audits(traffic, reached)
+        stratified = stratified_audits(traffic, reached, BAND)
         budget = budget_per_day * DAYS
         return cls(
             traffic,
@@ -74,8 +75,8 @@ class AuditNeeds:
 
     @property
     def misses(self) -> float:
-        """How many misses have to be found."""
-        return misses_needed(self.traffic.recall, self.within)
+        """How many misses have to be found: for the interval, and for any figure at all."""
+        return max(misses_needed(self.traffic.recall, self.within), FEWEST_MISSES)
 
     def says(self) -> list[str]:
         """The same in words."""
@@ -85,7 +86,7 @@ class AuditNeeds:
         goal = (
             f"For a recall of {recall} % known to ± {points} points (95 % interval), if "
             f"{prevalence} % of posts are mismatches and {flag_rate} % are flagged, audits have "
-            f"to find about {about(self.misses)} misses."
+            f"to find about {about(self.misses)} misses{self._no_fewer()}."
         )
         ways = (
             "Uniform: each pass is as likely to be audited as any other. Stratified: passes in "
@@ -111,6 +112,10 @@ class AuditNeeds:
             "band": {"passes": BAND.passes, "misses": BAND.misses},
             **{name: way.to_document() for name, way in self.ways.items()},
         }
+
+    def _no_fewer(self) -> str:
+        is_least = self.misses == FEWEST_MISSES
+        return ", since below that there is no figure" if is_least else ""
 
     def _too_few(self) -> str:
         if all(way.budget_reaches is not None for way in self.ways.values()):

@@ -24,6 +24,8 @@ class Traffic:
     def __post_init__(self) -> None:
         if not (0 < self.prevalence < 1 and 0 < self.recall < 1 and 0 <= self.flag_rate < 1):
             raise ValueError("prevalence and recall lie in (0, 1), the flag rate in [0, 1)")
+        if self.prevalence * self.recall > self.flag_rate:
+            raise ValueError("more would be found than is flagged: prevalence x recall")
         if self.misses_per_pass >= 1:
             raise ValueError("more would be missed than passes")
 

@@ -67,6 +67,18 @@ def test_a_budget_that_finds_too_little_reaches_nothing(run: Run) -> None:
     assert found["uniform"]["budget_reaches"] is None
 
 
+def test_no_plan_finds_fewer_misses_than_a_figure_needs(run: Run) -> None:
+    """However wide the interval may be, five have to be found, and it is said why."""
+    asked = ("--prevalence", 0.3, "--recall", 0.2, "--within", 0.3)
+    status, out, _ = run(*asked, "--json")
+    found = json.loads(out)
+    assert (status, found["misses"]) == (0, 5)
+    # Of 100 passes 34 are misses.
+    assert found["uniform"]["audits"] == pytest.approx(5 / (0.24 / 0.7))
+    _, _, err = run(*asked)
+    assert "to find about 5 misses, since below that there is no figure." in " ".join(err.split())
+
+
 def test_people_read_a_table_and_why(run: Run) -> None:
     """Both ways a day and in all, what was assumed, and the budget that is set."""
     status, out, err = run("--prevalence", 0.01, "--recall", 0.895, "--within", 0.05)
@@ -86,6 +98,7 @@ def test_people_read_a_table_and_why(run: Run) -> None:
         ("--prevalence", 0.1, "--recall", 1, "--within", 0.05),
         ("--prevalence", 0.1, "--recall", 0.9, "--within", 0),
         ("--prevalence", 0.9, "--recall", 0.1, "--within", 0.05, "--flag-rate", 0.5),
+        ("--prevalence", 0.1, "--recall", 0.9, "--within", 0.05, "--flag-rate", 0.05),
         ("--prevalence", 0.1, "--recall", 0.9),
     ],
 )
