@@ -19,7 +19,7 @@ _SHOWN = ("precision", "recall", "prevalence")
 def table(report: Report) -> Table:
     """A line for each figure and length of window; shares in percent, biases in points."""
     shown = Table(box=None, pad_edge=False)
-    shown.add_column("")
+    shown.add_column("", no_wrap=True)
     for name in ("window", "known", "true", "ours", "bias", "± about", "held", "naive", "bias"):
         shown.add_column(name, justify="right", no_wrap=True)
     for figure in _SHOWN:
@@ -82,7 +82,10 @@ def _distance(bias: float) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
+    if share is None:
+        return "–"
+    # All of them in fewer letters: a row of such would not fit 80 columns.
+    return "100 %" if share == 1 else f"{100 * share:.1f} %"
 
 
 def _points(bias: float | None) -> str:

@@ -178,7 +178,7 @@ def _report(held: int, windows: int) -> Report:
         # 95 % of them, which is as it should be.
         precision = at if i % 20 else Estimate(0.1, 0.0, 0.2)
         quality = Quality(precision, recall, unknown, unknown, unknown, 1, 1, 1, 1, 1)
-        measured.append(Measured(1, quality, ByHand(0.5, 1.0, None, None)))
+        measured.append(Measured(1, quality, ByHand(0.5, 1.0, 0.829, None)))
     return report(Setup(world, PERFECT, windows, 600, 1), measured, seconds=1)
 
 
@@ -220,3 +220,12 @@ def test_a_table_fits_a_terminal() -> None:
     assert lines[4].split()[:2] == ["recall", "1"]
     assert "95.0 %" in lines[4]
     assert "+10.5" in lines[4]
+
+
+def test_a_table_of_extremes_fits_too() -> None:
+    """Where all intervals held and nothing was audited."""
+    shown = io.StringIO()
+    Console(width=80, file=shown).print(table(_report(300, 300)))
+    assert "…" not in shown.getvalue()
+    assert "+72.9" in shown.getvalue()
+    assert " 100 % " in shown.getvalue()
