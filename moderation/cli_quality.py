@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     from moderation.quality.figures import Figures, Quality
     from moderation.quality.words import AuditEffort
 
-quality_app = typer.Typer(
-    help="Precision and recall of live traffic, each with its interval.",
-    invoke_without_command=True,
-)
+quality_app = typer.Typer(invoke_without_command=True)
 
 
 @quality_app.callback()
@@ -32,7 +29,7 @@ def quality(
     policy: Annotated[str | None, typer.Option(help="Only of posts of this policy.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show precision and recall of what came in, from what people decided.
+    """Precision and recall of live traffic, each with its interval.
 
     Measured at this moment, for posts that came in 1, 7 and 28 days before the time that
     answers need (CAPTIONGUARD_QUALITY_LAG_S).
@@ -119,7 +116,7 @@ def _of_policy(figures: "Figures", policy: str) -> "Figures":
 
 def _show(figures: "Figures", policy: str | None, effort: "AuditEffort") -> None:
     from moderation.quality.documents import by_name
-    from moderation.quality.words import READING, period_says, says
+    from moderation.quality.words import period_says, reading_of, says
 
     shown = sorted(
         (
@@ -140,9 +137,9 @@ def _show(figures: "Figures", policy: str | None, effort: "AuditEffort") -> None
     days, longest = shown[-1]
     people.print(_windows_table(shown))
     people.print()
-    _print_sentences(
-        [period_says(figures.at, figures.lag, days), *says(longest, days, effort), READING]
-    )
+    sentences = [period_says(figures.at, figures.lag, days), *says(longest, days, effort)]
+    reading = reading_of(sentences)
+    _print_sentences([*sentences, reading] if reading else sentences)
     if policy is None:
         policies, calibrations = by_name(figures, days)
         for title, each in (("policy", policies), ("calibration", calibrations)):
@@ -195,10 +192,9 @@ def _span(days: int) -> str:
 
 
 def _days(window: str) -> int:
-    from moderation.periods import read_span
     from moderation.quality.figures import WINDOWS
 
-    span = read_span(window)
-    if span not in [timedelta(days=days) for days in WINDOWS]:
+    of = {f"{days}d": days for days in WINDOWS}
+    if window not in of:
         raise typer.BadParameter(f"{window!r} is none of 1d, 7d and 28d")
-    return span.days
+    return of[window]

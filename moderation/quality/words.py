@@ -1,6 +1,7 @@
 """What precision and recall mean in the case at hand, for people who know no statistics. Pure."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +13,7 @@ from moderation.store.ingested import HOUR, hour_of
 
 BUDGET = "CAPTIONGUARD_AUDIT_BUDGET_PER_DAY"
 
-READING = (
+_READING = (
     "“Likely” means: of 20 such ranges 19 hold the true figure (95 % intervals), and nobody knows "
     "which is the one that does not."
 )
@@ -31,8 +32,9 @@ class AuditEffort:
 
 def period_says(at: datetime, lag: timedelta, days: int) -> str:
     """Of which posts figures are that were known at `at`, and why not of the newest."""
-    until = (hour_of(at - lag - timedelta.resolution) + HOUR).astimezone(UTC)
-    since = until - timedelta(days=days)
+    ends = hour_of(at - lag - timedelta.resolution) + HOUR
+    since = (ends - timedelta(days=days)).astimezone(UTC)
+    until = min(ends, at).astimezone(UTC)
     told = f"Posts that came in from {_moment(since)} to {_moment(until)} UTC"
     if not lag:
         return f"{told}."
@@ -51,6 +53,11 @@ def says(found: Quality, days: int, effort: AuditEffort) -> list[str]:
     if found.recall.point is not None:
         sentences.append(_rests_on(found))
     return sentences
+
+
+def reading_of(sentences: Sequence[str]) -> str | None:
+    """What “likely” means, where it is said."""
+    return _READING if any("(likely" in sentence for sentence in sentences) else None
 
 
 def says_without_counts(found: Quality) -> list[str]:
@@ -163,23 +170,20 @@ def _missing(found: Quality, days: int, effort: AuditEffort) -> str:
     told = f"Audits have found {_counted(misses)}; {FEWEST_MISSES} are needed."
     if not budget:
         return f"{told} There will be none, since {BUDGET} is 0."
-    larger = f"a larger {BUDGET} (now {budget:,})"
+    sooner = f"answers to audits that wait, or a larger {BUDGET} (now {budget:,}), make it sooner."
     if not misses or elapsed <= 0:
-        return f"{told} More audits find more: {larger} makes it sooner."
+        return f"{told} {sooner[:1].upper()}{sooner[1:]}"
     wait = elapsed * FEWEST_MISSES / misses - elapsed
     if elapsed + wait <= days:
         more = about(wait)
         unit = "day" if more == "1" else "days"
-        return (
-            f"{told} At the present rate that takes about {more} {unit} more; "
-            f"{larger} makes it sooner."
-        )
+        return f"{told} At the present rate that takes about {more} {unit} more; {sooner}"
     # Twice as many as are needed: with just enough expected, half of the time there are too few.
     enough = budget * 2 * FEWEST_MISSES / (misses * days / elapsed)
     span = "a day" if days == 1 else f"{days} days"
     return (
         f"{told} At the present rate {span} will not find so many; {BUDGET} = {about(enough)} "
-        f"(now {budget:,}) would."
+        f"(now {budget:,}) would, if its audits are answered."
     )
 
 

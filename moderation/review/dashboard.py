@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
-from moderation.quality.words import READING, percent
+from moderation.quality.words import percent, reading_of
 from moderation.review.api_dashboard import DashboardOut, FiguresDep
 from moderation.review.auth import SessionDep
 from moderation.review.dashboard_figures import Snapshot
@@ -43,6 +43,7 @@ def dashboard_page(session: SessionDep, figures: FiguresDep) -> HTMLResponse:
     snapshot = figures.get()
     found = DashboardOut.of(snapshot, role)
     live = snapshot.quality
+    quality = Shown.to(role, live)
     return page(
         "dashboard.html.j2",
         session,
@@ -53,11 +54,11 @@ def dashboard_page(session: SessionDep, figures: FiguresDep) -> HTMLResponse:
         waiting=sum(group.cases for group in found.waiting),
         oldest_s=max((group.oldest_s for group in found.waiting), default=0),
         span=span,
-        quality=Shown.to(role, live),
+        quality=quality,
         quality_pictures=figures.made_once(_draw_all if role.may(Role.LEAD) else _draw_last_day),
         quality_days=DAYS,
         measured_at=live.newest.at if live.newest is not None and live.is_late else None,
-        reading=READING,
+        reading=reading_of(quality.says),
         in_percent=percent,
     )
 

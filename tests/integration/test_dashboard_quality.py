@@ -48,7 +48,7 @@ def test_before_the_first_measurement_there_is_a_sentence(api: Api) -> None:
     html = section(api)
     assert "<svg" not in html
     assert "Nothing was measured yet: the scheduler does so" in words(html)
-    assert "the day on after the first measurement" in words(section(api, Role.MODERATOR))
+    assert "from the day after the first measurement" in words(section(api, Role.MODERATOR))
     assert document(api) == {
         "at": None, "lag_s": None, "windows": {}, "policies": {}, "calibrations": {},
         "agreement": None,

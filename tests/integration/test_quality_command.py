@@ -241,7 +241,8 @@ def test_a_lag_that_no_clock_has_is_refused(run: Run, monkeypatch: pytest.Monkey
     ("arguments", "says"),
     [
         (("--window", "3d"), "none of 1d, 7d and 28d"),
-        (("--window", "soon"), "no span of time"),
+        (("--window", "28"), "none of 1d, 7d and 28d"),
+        (("--window", "soon"), "none of 1d, 7d and 28d"),
         (("--json", "plan"), "come after its name"),
     ],
 )

@@ -16,6 +16,7 @@ from moderation.quality.words import (
     percent,
     period_says,
     precision_says,
+    reading_of,
     recall_says,
     says,
     says_without_counts,
@@ -88,11 +89,11 @@ def test_an_interval_below_a_hundredth_is_told_of_more_posts() -> None:
     ("found", "days", "effort", "says_so"),
     [
         # 3 in 16.5 days are 5 in 27.5.
-        (3, 28, AuditEffort(200, 16.5), "takes about 11 days more; a larger"),
+        (3, 28, AuditEffort(200, 16.5), "takes about 11 days more; answers to"),
         (4, 28, AuditEffort(200, 22.0), "takes about 6 days more"),
-        (3, 28, AuditEffort(200, 100), "BUDGET_PER_DAY = 670 (now 200) would."),
+        (3, 28, AuditEffort(200, 100), "BUDGET_PER_DAY = 670 (now 200) would, if"),
         (1, 1, AuditEffort(200, 100), "a day will not find so many"),
-        (0, 28, AuditEffort(200, 3), "Audits have found no miss; 5 are needed. More audits"),
+        (0, 28, AuditEffort(200, 3), "5 are needed. Answers to audits that wait, or"),
         (1, 28, AuditEffort(0, 3), "There will be none, since CAPTIONGUARD_AUDIT_BUDGET_PER_DAY"),
     ],
 )  # fmt: skip
@@ -140,7 +141,20 @@ def test_the_period_says_why_the_newest_posts_are_left_out() -> None:
         "Posts that came in from 24 October 10:00 to 21 November 10:00 UTC: those of the last 24 "
         "hours are left out, since answers need time."
     )
-    assert period_says(at, timedelta(0), 1).endswith("to 22 November 10:00 UTC.")
+
+
+def test_no_period_ends_after_it_was_measured() -> None:
+    """Without a lag the hour that is not over yet is counted until now."""
+    at = datetime(2026, 11, 22, 9, 20, tzinfo=UTC)
+    told = period_says(at, timedelta(0), 1)
+    assert told == "Posts that came in from 21 November 10:00 to 22 November 09:20 UTC."
+
+
+def test_likely_is_explained_where_it_is_said() -> None:
+    """And nowhere else: without any figure there is no range."""
+    unknown = a_quality(unknown_share("too few"), precision=unknown_share("no answers"))
+    assert reading_of(says(unknown, 28, _EFFORT)) is None
+    assert "19 hold the true figure" in str(reading_of(says(a_quality(), 28, _EFFORT)))
 
 
 @pytest.mark.parametrize(
