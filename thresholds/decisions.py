@@ -142,6 +142,11 @@ def _doubts(flags: Weighted, passes: Weighted, count: int) -> Iterator[str]:
             f"Of {count:,} submissions that passed, nobody has decided on an audit: these labels "
             "are of what was flagged, and what passes is unlike it."
         )
+    if flags.unreached >= 1:
+        yield (
+            f"Of about {flags.unreached:,.0f} flags hardly any of like score is decided on: labels "
+            "of other scores stand for them."
+        )
     waiting = flags.waiting + passes.waiting
     if waiting >= 1:
         yield (

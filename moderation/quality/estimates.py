@@ -19,6 +19,8 @@ FEWEST_FLAGS = 10
 FEWEST_AUDITS = 30
 # What nobody stands for may move a share by a point.
 _NEGLIGIBLE = 0.01
+# Neighbours are not that unlike: they may stand for as many.
+_FEW_UNREACHED = 0.1
 
 
 def estimate(window: Window) -> Quality:
@@ -27,7 +29,7 @@ def estimate(window: Window) -> Quality:
     Intervals are of the process that the window is a part of (see `shares.share`), from one
     window to the next as well as from one audit sample to another. There is no estimate of
     recall or prevalence below `FEWEST_MISSES` found misses, and none where cases that nobody
-    stands for could move it by more than a point.
+    stands for could move it by more than a point, or where one in ten is judged by its neighbours.
     """
     flags = weigh(window.flagged, window.flags, fewest=FEWEST_FLAGS)
     passes = weigh(window.audited, window.passes, fewest=FEWEST_AUDITS)
@@ -39,11 +41,17 @@ def estimate(window: Window) -> Quality:
     all_flags, all_passes = sum(window.flags.values()), sum(window.passes.values())
     answered_flags, audits = _settled(window.flagged), _settled(window.audited)
     unsure = _settled(window.flagged, Said.UNSURE) + _settled(window.audited, Said.UNSURE)
+    unknown = (
+        _too_few(misses)
+        or _unlike(flags, mismatches.total, "flags")
+        or _unlike(passes, mismatches.total, "passes")
+        or _unreached(flags, all_flags, "flags")
+        or _unreached(passes, all_passes, "passes")
+    )
     return Quality(
         precision=_precision(hits, alarms, all_flags, flags),
-        recall=_why_unknown(hits, misses, flags, passes) or share(hits, misses),
-        prevalence=_why_unknown(hits, misses, flags, passes)
-        or part(mismatches, mismatches.total + alarms.total + rest.total),
+        recall=unknown or share(hits, misses),
+        prevalence=unknown or part(mismatches, mismatches.total + alarms.total + rest.total),
         flag_rate=share(Found.counted(all_flags), Found.counted(all_passes)),
         unsure=share(Found.counted(unsure), Found.counted(answered_flags + audits - unsure)),
         flags=all_flags,
@@ -66,15 +74,15 @@ def _settled(cases: Reviewed, said: Said | None = None) -> int:
 def _precision(hits: Found, alarms: Found, count: int, flags: Weighted) -> Estimate:
     if not count:
         return unknown_share("nothing was flagged")
-    return _unlike(flags, count, "flags") or share(hits, alarms)
+    return (
+        _unlike(flags, count, "flags") or _unreached(flags, count, "flags") or share(hits, alarms)
+    )
 
 
-def _why_unknown(hits: Found, misses: Found, flags: Weighted, passes: Weighted) -> Estimate | None:
-    """Why there is no estimate of recall and prevalence, or None if there is one."""
-    if misses.found < FEWEST_MISSES:
-        return unknown_share(f"audits have found {misses.found} misses; {FEWEST_MISSES} are needed")
-    mismatches = hits.total + misses.total
-    return _unlike(flags, mismatches, "flags") or _unlike(passes, mismatches, "passes")
+def _too_few(misses: Found) -> Estimate | None:
+    if misses.found >= FEWEST_MISSES:
+        return None
+    return unknown_share(f"audits have found {misses.found} misses; {FEWEST_MISSES} are needed")
 
 
 def _unlike(weighted: Weighted, of: float, name: str) -> Estimate | None:
@@ -87,3 +95,13 @@ def _unlike(weighted: Weighted, of: float, name: str) -> Estimate | None:
             "and none that began like them is settled"
         )
     return None
+
+
+def _unreached(weighted: Weighted, of: int, name: str) -> Estimate | None:
+    """Why a share of so many is unknown: too many are judged by others than their like."""
+    if weighted.unreached <= _FEW_UNREACHED * of:
+        return None
+    return unknown_share(
+        f"hardly anything like about {weighted.unreached:,.0f} of {of:,} {name} is decided on: "
+        "the cases that wait need answers"
+    )

@@ -14,7 +14,7 @@ from moderation.store.agreement import decided_twice
 from moderation.store.history import Bools, Ints
 from moderation.store.ingested import HOUR, hour_of
 from moderation.store.reviewed import Cases, reviewed
-from moderation.store.verdict_counts import BINS, Counts, Kinds
+from moderation.store.verdict_counts import Counts, Kinds
 
 # Of policies, and of calibrations, those with most traffic have figures of their own: platforms
 # may name a policy as they like, and each is a dozen series in Prometheus. The others count in
@@ -45,7 +45,7 @@ def measure(
             came_in = counted & (counts.spans >= span)
             if came_in.any() or scope == Scope(each):
                 shown = looked_at & (cases.spans >= span)
-                of[scope] = estimate(_window(counts, came_in, cases, shown))
+                of[scope] = estimate(_window(kinds, counts, came_in, cases, shown))
     return Figures(now, lag, of, agreement(twice))
 
 
@@ -61,14 +61,18 @@ def _scopes(
         yield scope, counts.versions == code, cases.versions == code
 
 
-def _window(counts: Counts, came_in: Bools, cases: Cases, shown: Bools) -> Window:
-    """Flags are alike by policy and score, neighbours in score by neighbouring numbers."""
-    by_score = counts.policies * BINS + counts.bins
+def _window(kinds: Kinds, counts: Counts, came_in: Bools, cases: Cases, shown: Bools) -> Window:
+    """Flags are alike by policy and score, neighbours by the same score in other policies.
+
+    A score tells more than a policy of what people will say, and of how soon they will.
+    """
+    apart = len(kinds.policies) + 1
+    by_score = counts.bins * apart + counts.policies
     flagged, audited = shown & ~cases.is_audit, shown & cases.is_audit
     return Window(
         flags=_sums(by_score, counts.verdicts, came_in & counts.is_flag),
         passes=_sums(counts.policies, counts.verdicts, came_in & ~counts.is_flag),
-        flagged=_rows(cases, cases.policies * BINS + cases.bins, flagged),
+        flagged=_rows(cases, cases.bins * apart + cases.policies, flagged),
         audited=_rows(cases, cases.policies, audited),
     )
 

@@ -18,6 +18,8 @@ from moderation.store.history import Bools, Ints
 
 # Cases by which others that began alike are judged.
 _FEWEST_ALIKE = 10
+# Kolmogorov's limit that chance passes once in a hundred times.
+_BY_CHANCE = 1.63
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +28,15 @@ class Weighted:
 
     `scatter`, (n,) in (0, 1], is by how much less that varies than if nobody knew how many wait
     that began alike. Nobody stands for `unseen` submissions, of which none is begun, nor for
-    `waiting` ones, that are begun and unlike all that are settled.
+    `waiting` ones, that are begun and unlike all that are settled. Those that stand for
+    `unreached` ones are of strata that were begun so much more than theirs that it is no chance.
     """
 
     weights: Floats
     scatter: Floats
     unseen: float
     waiting: float
+    unreached: float
 
 
 def weigh(cases: Reviewed, counts: Mapping[int, int], *, fewest: int) -> Weighted:
@@ -47,7 +51,7 @@ def weigh(cases: Reviewed, counts: Mapping[int, int], *, fewest: int) -> Weighte
     counted = _sums(numbers[: len(counts)], np.array([*counts.values()], np.int64), len(names))
     strata = numbers[len(counts) :]
     is_settled, is_begun = cases.settled > 0, cases.first > 0
-    weights, unseen = _for_all(cases, strata, counted, fewest=fewest)
+    weights, unseen, unreached = _for_all(cases, strata, counted, fewest=fewest)
     begun = weights.copy()
     waiting = 0.0
     for like, stays in (
@@ -61,23 +65,38 @@ def weigh(cases: Reviewed, counts: Mapping[int, int], *, fewest: int) -> Weighte
         _scatter(cases, begun, weights),
         unseen,
         waiting,
+        unreached,
     )
 
 
 def _for_all(
     cases: Reviewed, strata: Ints, counted: Floats, *, fewest: int
-) -> tuple[Floats, float]:
-    """For how many each begun case stands, (n,), and how many nobody has begun a like of."""
+) -> tuple[Floats, float, float]:
+    """For how many each begun case stands, (n,); how many are unseen, and how many unreached."""
     size = len(counted)
     is_begun = cases.first > 0
     pools = pooled(counted, _sums(strata, cases.cases * is_begun, size), fewest=fewest)
     pool = pools[strata]
     own = cases.weights * cases.cases
-    alone = _sums(pool, own * ((cases.settled > 0) & ~is_begun), size)
-    left = np.maximum(_sums(pools, counted, size) - alone, 0.0)
+    rest = counted - _sums(strata, own * ((cases.settled > 0) & ~is_begun), size)
+    left = np.maximum(_sums(pools, rest, size), 0.0)
     known = _sums(pool, own * is_begun, size)
-    weights = cases.weights * is_begun * _ratio(left, known)[pool]
-    return weights, float(left[known == 0].sum())
+    ratio = _ratio(left, known)
+    weights = cases.weights * is_begun * ratio[pool]
+    gaps = np.where(ratio[pools] > 0, rest - _sums(strata, weights * cases.cases, size), 0.0)
+    variances = _sums(pool, weights**2 * cases.cases, size)
+    return weights, float(left[known == 0].sum()), _unreached(gaps, pools, variances)
+
+
+def _unreached(gaps: Floats, pools: Ints, variances: Floats) -> float:
+    """How many are stood for by others than their like, where chance alone would not do that.
+
+    By the largest gap below or above any stratum of a pool, between how many there are and for
+    how many those begun stand (Kolmogorov, 1933). `gaps` are those of each stratum, (k,).
+    """
+    largest = np.zeros(len(gaps))
+    np.maximum.at(largest, pools, np.abs(np.cumsum(gaps)))
+    return float(largest[largest > _BY_CHANCE * np.sqrt(variances)].sum())
 
 
 def _hand_on(weights: Floats, cases: Ints, strata: Ints, *, of: Bools, to: Bools) -> float:

@@ -104,18 +104,33 @@ def test_misses_that_a_lead_has_yet_to_deny_are_not() -> None:
 
 
 def test_flags_decided_by_priority_are_not_all_flags() -> None:
-    """With three in ten undecided, the decided ones tell ten points too much, ours two."""
+    """With three in ten undecided, the decided ones tell ten points too much, ours nothing."""
     truth = _COMMON.truth["precision"]
-    for strict, most in ((False, 0.005), (True, 0.03)):
-        world = replace(_COMMON, decided=0.7, strict=strict)
-        qualities = _many(world)
-        assert abs(np.mean([_point(q.precision.point) for q in qualities]) - truth) < most
+    some = replace(_COMMON, decided=0.7)
+    assert abs(np.mean([_point(q.precision.point) for q in _many(some)]) - truth) < 0.005
     naive = []
     rng = np.random.default_rng(1)
     for _ in range(50):
-        flagged = world.window(rng).flagged
+        flagged = replace(some, strict=True).window(rng).flagged
         naive.append(np.average(flagged.settled == Said.MISMATCH, weights=flagged.cases))
     assert np.mean(naive) - truth > 0.1
+
+
+@pytest.mark.parametrize("decided", [0.1, 0.4, 0.7])
+def test_flags_of_scores_that_nobody_has_come_to_are_not_guessed(decided: float) -> None:
+    """The surest say nothing of the others: there is no figure that rests on such flags."""
+    for quality in _many(replace(_COMMON, decided=decided, strict=True), 30):
+        for estimate_ in (quality.precision, quality.recall, quality.prevalence):
+            assert "hardly anything like" in str(estimate_.reason)
+        assert quality.flag_rate.point is not None
+
+
+@pytest.mark.parametrize("decided", [0.1, 0.3])
+@pytest.mark.parametrize("n", [500, 30_000])
+def test_flags_that_wait_by_chance_leave_none_unknown(decided: float, n: int) -> None:
+    """However few are decided, where some are of each score; however few there are."""
+    qualities = _many(replace(_COMMON, n=n, decided=decided, random=True))
+    assert sum(q.precision.point is None for q in qualities) <= 0.02 * len(qualities)
 
 
 def test_so_many_audits_more_halve_the_interval() -> None:
