@@ -52,7 +52,9 @@ def estimate(window: Window) -> Quality:
         precision=_precision(hits, alarms, all_flags, flags),
         recall=unknown or share(hits, misses),
         prevalence=unknown or part(mismatches, mismatches.total + alarms.total + rest.total),
-        flag_rate=share(Found.counted(all_flags), Found.counted(all_passes)),
+        flag_rate=share(Found.counted(all_flags), Found.counted(all_passes))
+        if all_flags + all_passes
+        else unknown_share("nothing that came in has a score"),
         unsure=share(Found.counted(unsure), Found.counted(answered_flags + audits - unsure)),
         flags=all_flags,
         passes=all_passes,
@@ -82,7 +84,8 @@ def _precision(hits: Found, alarms: Found, count: int, flags: Weighted) -> Estim
 def _too_few(misses: Found) -> Estimate | None:
     if misses.found >= FEWEST_MISSES:
         return None
-    return unknown_share(f"audits have found {misses.found} misses; {FEWEST_MISSES} are needed")
+    found = f"{misses.found} miss{'' if misses.found == 1 else 'es'}"
+    return unknown_share(f"audits have found {found}; {FEWEST_MISSES} are needed")
 
 
 def _unlike(weighted: Weighted, of: float, name: str) -> Estimate | None:

@@ -180,6 +180,7 @@ def test_nothing_yet_is_no_failure(run: Run) -> None:
     assert "Nothing that came in in this time has a score yet" in told_by(run)
     found = document_of(run, "--window", "28d")
     assert found["windows"]["28d"]["recall"]["point"] is None
+    assert found["windows"]["28d"]["flag_rate"]["reason"] == "nothing that came in has a score"
     assert found["policies"] == {}
     status, out, err = run("--policy", "none-such")
     assert (status, out) == (1, "")
