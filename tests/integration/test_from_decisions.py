@@ -59,7 +59,7 @@ def thresholds(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Run:
-    """Run `captionguard thresholds`; its document if it has one, else what it printed."""
+    """Run `captionguard thresholds`; its document if it has one, else what it tells people."""
     url = services.settings.database_url
     assert url is not None
     monkeypatch.setenv("CAPTIONGUARD_DATABASE_URL", url.get_secret_value())
@@ -76,7 +76,7 @@ def thresholds(
             main()
         printed = capsys.readouterr()
         assert int(ended.value.code or 0) == status, printed.err
-        return json.loads(printed.out) if "--json" in arguments else printed.out
+        return json.loads(printed.out) if "--json" in arguments else printed.err
 
     return run
 
@@ -185,6 +185,31 @@ def test_decisions_give_back_the_curve_that_traffic_has(
     assert weights.sum() == pytest.approx(8_000, rel=0.01)
     assert weights @ ~is_match / weights.sum() == pytest.approx(0.25, abs=0.03)
     thresholds("calibrate", "--from-decisions", "--since", "2100-01-01", "--out", out, status=1)
+
+
+def test_labels_of_the_surest_flags_alone_are_told(
+    services: Services, calibration: Calibration, thresholds: Run, tmp_path: Path
+) -> None:
+    """They stand for flags of scores that nobody has come to, and whoever uses them is told."""
+    sent = traffic(services, calibration, 800, mismatches=0.5, plan=AuditPlan(floor=0.3, slope=0.0))
+    truth = sent.matches()
+    rows = rows_of(
+        services,
+        "SELECT cases.id, cases.submission_id, route FROM cases JOIN verdicts"
+        " USING (submission_id) WHERE route = 'audit' OR verdicts.score < 0.1",
+    )
+    said = {
+        UUID(str(case_id)): Answer.MATCH if truth[str(submission_id)] else Answer.MISMATCH
+        for case_id, submission_id, _ in rows
+    }
+    with services.database.begin() as connection:
+        for by in ("ann", "bob"):
+            decisions.add_decisions(
+                connection, [NewDecision(case_id, answer, by) for case_id, answer in said.items()]
+            )
+        case_states.resolve(connection, said)
+    printed = thresholds("calibrate", "--from-decisions", "--out", tmp_path / "new.json")
+    assert "flags hardly any of like score is decided on" in " ".join(printed.split())
 
 
 def test_people_decide_and_a_threshold_comes_of_it(

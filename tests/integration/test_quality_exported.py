@@ -100,6 +100,9 @@ def test_figures_are_shown_with_their_bounds() -> None:
     assert value(registry, "quality_estimated_timestamp_seconds") == AT.timestamp()
     assert value(registry, "audit_plan_floor") == plan.plan.floor > 0
     assert value(registry, "audit_expected_per_day") == 200
+    # No more than pass.
+    metrics.show(found, audit_plans.assumed(1_000_000))
+    assert value(registry, "audit_expected_per_day") == audit_plans.ASSUMED_PASSES_PER_DAY
     metrics.forget()
     assert shown(registry) == {}
     assert value(registry, "policy_quality_recall", policy="default", **where) is None
