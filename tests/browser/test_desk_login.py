@@ -79,10 +79,10 @@ def test_an_admin_adds_somebody(seat: Seated) -> None:
     """Without a script: added with a password to hand over, promoted, disabled."""
     page = seat("ada", Role.ADMIN, java_script_enabled=False).open("/review/people")
     page.get_by_role("textbox", name="Name").fill("Bert")
-    page.get_by_role("button", name="Add").click()
+    page.get_by_role("button", name="Add", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("lower-case letters")
     page.get_by_role("textbox", name="Name").fill("bert")
-    page.get_by_role("button", name="Add").click()
+    page.get_by_role("button", name="Add", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("The password of bert")
     page.get_by_label("Role of bert", exact=True).select_option("lead")
     page.get_by_role("button", name="Set the role of bert").click()
@@ -111,7 +111,7 @@ def test_they_can_be_read(
     login.keyboard.press("Enter")
     people = ada.open("/review/people")
     people.get_by_role("textbox", name="Name").fill("carla")
-    people.get_by_role("button", name="Add").click()
+    people.get_by_role("button", name="Add", exact=True).click()
     pages = {"login": login, "people": people, "settings": ada.open("/review/settings")}
     for name, page in pages.items():
         page.screenshot(path=tmp_path / f"{name}-{width}-{scheme}.png", full_page=True)

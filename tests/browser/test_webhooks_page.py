@@ -48,7 +48,7 @@ def test_an_endpoint_from_its_first_day_to_its_last(
     expect(page.get_by_role("alert")).to_contain_text("contains a user name or password")
     expect(page.get_by_label("URL")).to_have_value("https://me:hush@acme.example/")
     page.get_by_label("URL").fill(platform.url)
-    page.get_by_role("button", name="Add").click()
+    page.get_by_role("button", name="Add", exact=True).click()
     secret = page.locator(".secret code").inner_text()
     page.get_by_role("button", name="Test").click()
     expect(page.get_by_role("status")).to_contain_text("answered 204")
@@ -102,7 +102,7 @@ def test_the_page_fits_and_can_be_read(
     ).open("/review/webhooks")
     page.get_by_label("Platform").fill("sports")
     page.get_by_label("URL").fill(f"{platform.url}/sports")
-    page.get_by_role("button", name="Add").click()
+    page.get_by_role("button", name="Add", exact=True).click()
     page.get_by_text("Remove", exact=True).first.click()
     page.screenshot(path=tmp_path / f"webhooks-{scheme}-{width_px}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= width_px
