@@ -18,6 +18,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 
 from moderation.addresses import read_local_key
@@ -36,6 +37,12 @@ def eventually(check: Callable[[], bool], *, within_s: float = 60.0) -> None:
     while not check():
         assert time.monotonic() < deadline, f"did not happen within {within_s} s"
         time.sleep(0.05)
+
+
+@pytest.fixture(autouse=True)
+def _limits_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What decoding sets in this process is undone: it would refuse the next test's images."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
 
 
 @dataclass(frozen=True)

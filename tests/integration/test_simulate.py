@@ -90,7 +90,10 @@ def test_a_simulation_is_one_document_for_tools(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_simulation_can_be_ended(tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C and a polite kill end it without an answer; no file and no server is left."""
+    # Whoever runs the tests in the background has Ctrl-C ignored, here and in what is started.
+    ignored_or_not = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = _start(tmp_path, "--posts-per-day=500", "--json")
+    signal.signal(signal.SIGINT, ignored_or_not)
     pid_files = lambda: list(tmp_path.glob("*/postgresql/postmaster.pid"))  # noqa: E731
     try:
         eventually(lambda: bool(pid_files()) and len(pid_files()[0].read_text().split()) > 3)
