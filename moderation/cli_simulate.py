@@ -46,8 +46,8 @@ def simulate(
 
     Simulated posts, verdicts, audits and answers go through the real tables of a PostgreSQL of
     its own, and what is measured every day is set beside the truth: how far off it is, and how
-    often the 95 % interval held it. Your own data are not touched. A year takes some minutes and
-    about 2 GB of temporary disk.
+    often the 95 % interval held it. Your own data are not touched. A year takes ten minutes
+    or more and about 1 GB of temporary disk.
 
     Exit status 4: intervals of 300 days or more held less than 92 % or more than 98 % of the time.
     """

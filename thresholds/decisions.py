@@ -18,12 +18,11 @@ from moderation.settings import Settings
 from moderation.store import database, decisions
 from moderation.store.decisions import Answer, DrawnPair
 from moderation.store.tables import calibrations
+from moderation.store.verdict_counts import BINS
 from thresholds.artifact import read_artifact
 from thresholds.labels import Labels
 from thresholds.models import NamedModel, load_identity
 
-# Flags are answered by their score, the surest first: in parts of it that matters little.
-_PARTS = 40
 _SAID = (None, *Answer)
 
 
@@ -101,7 +100,7 @@ def _labelled(
     drawn = decisions.drawn(connection, model=model, since=since)
     flagged = [pair for pair in drawn if pair.is_flagged]
     audited = [pair for pair in drawn if not pair.is_flagged]
-    parts = [int(pair.score * _PARTS) for pair in flagged]
+    parts = [int(pair.score * BINS) for pair in flagged]
     flags = weigh(_reviewed(flagged, parts), Counter(parts), fewest=FEWEST_FLAGS)
     count = decisions.passes(connection, model=model, since=since)
     # Audits are answered as they come, whatever their score is.

@@ -355,5 +355,3 @@ Index(
     ),
     submissions.c.id,
 )
-
-APPEND_ONLY = (decisions, undone_decisions, case_notes, appeals, audit_log)
