@@ -28,6 +28,8 @@ class DecoderPool:
     `memory_bytes` of address space. A child that fails is replaced, and `on_restart` called.
     With `niceness`, children give way to what is more urgent.
     Close the pool after use, or enter it with `with`.
+
+    It is used best by `threads` threads, each with `at_once` files a call.
     """
 
     def __init__(
@@ -45,6 +47,8 @@ class DecoderPool:
         if framing.resize_mode not in ("shortest", "longest", "squash", "within"):
             raise ValueError(f"unknown resize mode {framing.resize_mode!r}")
         self.processes = processes or len(os.sched_getaffinity(0))
+        self.threads = self.processes
+        self.at_once = MAX_IMAGES
         self._framing = framing
         self._max_pixels = max_pixels
         self._timeout_s = timeout_s
