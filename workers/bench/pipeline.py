@@ -70,10 +70,10 @@ def run_flow(
     were still to be done: what starts up and what runs dry does not count.
     """
     messages = store(rig, photos)
-    before, sent_s = WorkerUsage.of(worker), time.time()
+    before, sent_s = WorkerUsage.before(worker), time.time()
     send(rig, messages)
     wait_until_done(rig, len(photos))
-    usage = WorkerUsage.of(worker).since(before)
+    usage = WorkerUsage.after(worker).since(before)
     check_scored(cosines(rig, messages))
     done_s = np.sort(commit_times_s(rig, messages))
     forget(rig, messages)

@@ -3,7 +3,7 @@
 import os
 import resource
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -25,14 +25,21 @@ class WorkerUsage:
     children_s: float
 
     @classmethod
-    def of(cls, worker: WorkerProcess) -> Self:
-        """Read it from the kernel and from the worker's own `/metrics`."""
+    def before(cls, worker: WorkerProcess) -> Self:
+        """Read it at the start of what is measured: what `/metrics` costs the worker is over."""
         stages = _stages(worker.metrics_url)
-        own_s, reaped_s = _times(worker.pid)
-        living_s = sum(sum(_times(pid)) for pid in children(worker.pid))
-        return cls(
-            own_s, stages.get("forward", 0.0), stages.get("decode", 0.0), reaped_s + living_s
-        )
+        return cls._of(stages, _process_times(worker.pid))
+
+    @classmethod
+    def after(cls, worker: WorkerProcess) -> Self:
+        """Read it at the end of what is measured: what `/metrics` costs the worker comes later."""
+        times = _process_times(worker.pid)
+        return cls._of(_stages(worker.metrics_url), times)
+
+    @classmethod
+    def _of(cls, stages: Mapping[str, float], times: tuple[float, float]) -> Self:
+        itself_s, children_s = times
+        return cls(itself_s, stages.get("forward", 0.0), stages.get("decode", 0.0), children_s)
 
     def since(self, before: "WorkerUsage") -> "WorkerUsage":
         """What was used between two readings."""
@@ -92,6 +99,12 @@ def _times(pid: int) -> tuple[float, float]:
         return 0.0, 0.0
     user, system, reaped_user, reaped_system = (int(field) for field in fields[11:15])
     return (user + system) / _TICKS_PER_S, (reaped_user + reaped_system) / _TICKS_PER_S
+
+
+def _process_times(pid: int) -> tuple[float, float]:
+    """CPU seconds of a process, and of all its children together."""
+    itself_s, reaped_s = _times(pid)
+    return itself_s, reaped_s + sum(sum(_times(child)) for child in children(pid))
 
 
 def _stages(metrics_url: str) -> dict[str, float]:
