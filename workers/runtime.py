@@ -83,6 +83,7 @@ def open_scorer(settings: Settings, metrics: Metrics, artifact: Artifact | None)
         bf16_s=engine.choice.bf16_s,
         max_drift=engine.choice.max_drift,
         cuts_captions=engine.choice.towers.can_cut,
+        replaying=engine.choice.replaying and engine.choice.replaying.to_document(),
         lanes=engine.lanes,
         calibration=calibration.version if calibration else None,
         threshold=calibration.threshold if calibration else None,

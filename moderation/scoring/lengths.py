@@ -37,16 +37,14 @@ class TextTower:
         self.can_cut = self._prove(model) if can_cut is None else can_cut
 
     def encode(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Vectors, (n, embedding), of token ids, (n, context_length)."""
+        """Vectors, (n, embedding), of token ids on the CPU, (n, context_length)."""
         if not self.can_cut:
-            return self._encode(tokens, self._context_length)
-        needed = self._needed(tokens)
+            return self.encode_at(tokens, self._context_length)
         vectors: torch.Tensor | None = None
-        split = parts if tokens.device.type == "cpu" else lambda rows: [rows]
         for length, rows in (
-            (length, part) for length, bucket in _buckets(needed) for part in split(bucket)
+            (length, part) for length, bucket in self.buckets(tokens) for part in parts(bucket)
         ):
-            encoded = self._encode(tokens[rows], length)
+            encoded = self.encode_at(tokens[rows], length)
             if vectors is None:
                 vectors = encoded.new_empty((len(tokens), encoded.shape[1]))
             vectors[rows] = encoded
@@ -54,7 +52,14 @@ class TextTower:
             raise ValueError("no captions")
         return vectors
 
-    def _encode(self, tokens: torch.Tensor, length: int) -> torch.Tensor:
+    def buckets(self, tokens: torch.Tensor) -> list[tuple[int, list[int]]]:
+        """Lengths at which to read token ids, (n, context_length), each with its rows."""
+        if not self.can_cut:
+            return [(self._context_length, list(range(len(tokens))))]
+        return _buckets(self._needed(tokens))
+
+    def encode_at(self, tokens: torch.Tensor, length: int) -> torch.Tensor:
+        """Vectors, (n, embedding), of token ids, (n, context_length), all read at one length."""
         vectors: torch.Tensor = self._clips[length].encode_text(tokens[:, :length])
         return vectors
 
@@ -70,12 +75,11 @@ class TextTower:
     @torch.inference_mode()
     def _prove(self, model: ClipModel) -> bool:
         tokens = model.tokenizer([*CAPTIONS, TOO_LONG], context_length=self._context_length)
-        tokens = tokens.to(model.device)
         try:
             for index, length in enumerate(self._needed(tokens)):
-                row = tokens[index : index + 1]
-                expected = self._encode(row, self._context_length)
-                alike = torch.nn.functional.cosine_similarity(expected, self._encode(row, length))
+                row = tokens[index : index + 1].to(model.device)
+                expected = self.encode_at(row, self._context_length)
+                alike = torch.nn.functional.cosine_similarity(expected, self.encode_at(row, length))
                 if not bool((alike > 1 - _SAME).all()):
                     return False
         except (RuntimeError, AssertionError, IndexError):

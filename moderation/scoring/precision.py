@@ -15,6 +15,7 @@ from moderation.scoring.clones import clone
 from moderation.scoring.model import ClipModel
 from moderation.scoring.packed import can_pack, pack
 from moderation.scoring.probes import probe_images, probe_pixels, probe_tokens
+from moderation.scoring.proof import Replaying, try_replaying
 from moderation.scoring.towers import Towers, Vectors
 
 Wanted = Literal["auto", "fp32", "bf16"]
@@ -31,18 +32,33 @@ _LONG_RUN_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The towers to compute with, and what was measured; times of one batch of probes."""
+    """The towers to compute with, and what was measured; times of one batch of probes.
+
+    `replaying` says whether their passes are replayed; None on a CPU, where none is.
+    """
 
     towers: Towers
     precision: Literal["fp32", "bf16"]
     fp32_s: float | None = None
     bf16_s: float | None = None
     max_drift: float | None = None
+    replaying: Replaying | None = None
+
+
+def choose_precision(model: ClipModel, wanted: Wanted) -> Choice:
+    """Take what is wanted or, with auto, bf16 where a short measurement speaks for it.
+
+    On a GPU passes are replayed, where that is found to be right and to cost less.
+    """
+    choice = _choose(model, wanted)
+    if model.device.type != "cuda":
+        return choice
+    towers, replaying = try_replaying(choice.towers, choice.precision)
+    return replace(choice, towers=towers, replaying=replaying)
 
 
 @torch.inference_mode()
-def choose_precision(model: ClipModel, wanted: Wanted) -> Choice:
-    """Take what is wanted or, with auto, bf16 where a short measurement speaks for it."""
+def _choose(model: ClipModel, wanted: Wanted) -> Choice:
     lean = with_lean_attention(model)
     # Tried in fp32: in bf16 the rounding alone differs by more than the test allows.
     exact = Towers(lean)
@@ -69,6 +85,9 @@ def choose_precision(model: ClipModel, wanted: Wanted) -> Choice:
 def _halved(model: ClipModel) -> ClipModel:
     """The model in bf16, its weights packed where this CPU can read them so."""
     halved = replace(model, clip=copy.deepcopy(model.clip).to(torch.bfloat16))
+    if model.device.type == "cuda":
+        # Pixels come colour by colour; otherwise each pass would turn the patches' weights round.
+        halved.clip.to(memory_format=torch.channels_last)
     if not can_pack(halved.clip):
         return halved
     packed = replace(halved, clip=clone(halved.clip))

@@ -1,30 +1,42 @@
 """Both towers of a model as they run in earnest: pixels and tokens to unit vectors."""
 
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import structlog
 import torch
-from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
+from moderation.scoring.lanes import Lane, Lanes, Passes, Vectors
 from moderation.scoring.lengths import TextTower
 from moderation.scoring.model import ClipModel
 from moderation.scoring.probes import probe_tokens
+from moderation.scoring.replay import Record, Recordings
 from moderation.scoring.shapes import parts
 from moderation.types import Pixels
 
-Vectors = NDArray[np.float32]
+__all__ = ["Towers", "Vectors"]
+
+log = structlog.get_logger()
 
 
 class Towers:
-    """Encodes batches; threads may share one, each has a stream of its own on a GPU.
+    """Encodes batches; threads may share one, each has a lane of its own on a GPU.
 
-    `can_cut` says whether captions may be cut, where that is known already.
+    `can_cut` says whether captions may be cut, where that is known already. With `record`,
+    which makes what records a lane's passes, each shape is recorded once and then replayed;
+    `faults` are those that could not be.
     """
 
-    def __init__(self, model: ClipModel, *, can_cut: bool | None = None) -> None:
+    def __init__(
+        self,
+        model: ClipModel,
+        *,
+        can_cut: bool | None = None,
+        record: Callable[[], Record] | None = None,
+    ) -> None:
         self.model = model
+        self.faults: list[str] = []
         self._text = TextTower(model, can_cut=can_cut)
         self.can_cut = self._text.can_cut
         self._dtype = next(model.clip.parameters()).dtype
@@ -34,31 +46,37 @@ class Towers:
         # the CPU takes many at a time, and with the three colours of a pixel it does not.
         self._scale = (1 / (255 * std)).repeat(width).to(model.device)
         self._shift = (-mean / std).repeat(width).to(model.device)
-        self._lane = threading.local()
-        self.dimensions = self.encode_captions(list(probe_tokens(model, 1).cpu())).shape[1]
+        self.dimensions = self._dimensions()
+        self._lanes: Lanes | None = None
+        if model.device.type == "cuda" or record is not None:
+            self._lanes = self._open_lanes(record)
+
+    def replaying(self, record: Callable[[], Record]) -> "Towers":
+        """The same towers with passes that are recorded and replayed."""
+        return Towers(self.model, can_cut=self.can_cut, record=record)
 
     @torch.inference_mode()
     def encode_images(self, pixels: Sequence[Pixels]) -> Vectors:
         """Unit vectors, (n, embedding), of framed images, each uint8 (height, width, 3)."""
-        if self.model.device.type == "cuda":
-            with torch.cuda.stream(self._stream()):
-                return self._forward_images(self._normalised_on_gpu(pixels))
+        if self._lanes is not None:
+            with self._lanes.one() as lane:
+                return lane.encode_images(pixels)
         return np.concatenate(
-            [self._forward_images(self._normalised(part)) for part in parts(pixels)]
+            [
+                _units(self.model.clip.encode_image(self._normalised(part))).numpy()
+                for part in parts(pixels)
+            ]
         )
 
     @torch.inference_mode()
     def encode_captions(self, tokens: Sequence[torch.Tensor]) -> Vectors:
         """Unit vectors, (n, embedding), of token ids, each int64 (context_length,)."""
         stacked = torch.stack(list(tokens))
-        if self.model.device.type == "cuda":
-            with torch.cuda.stream(self._stream()):
-                on_device = stacked.pin_memory().to(self.model.device, non_blocking=True)
-                return _units(self._text.encode(on_device))
-        return _units(self._text.encode(stacked))
-
-    def _forward_images(self, images: torch.Tensor) -> Vectors:
-        return _units(self.model.clip.encode_image(images))
+        if self._lanes is not None:
+            with self._lanes.one() as lane:
+                return lane.encode_captions(stacked)
+        vectors: Vectors = _units(self._text.encode(stacked)).numpy()
+        return vectors
 
     def _normalised(self, pixels: Sequence[Pixels]) -> torch.Tensor:
         """Colours as the model wants them, (n, 3, height, width), image by image.
@@ -72,24 +90,38 @@ class Towers:
             place.copy_(torch.addcmul(self._shift, values, self._scale))
         return rows.view(-1, height, width, 3).permute(0, 3, 1, 2)
 
-    def _normalised_on_gpu(self, pixels: Sequence[Pixels]) -> torch.Tensor:
-        """The same with a copy that runs while another lane computes: pinned, not waited for."""
+    def _open_lanes(self, record: Callable[[], Record] | None) -> Lanes:
+        passes = Passes(self._image_pass, self._caption_pass, self._text.buckets)
+        if self.model.device.type == "cuda":
+            # Lanes' streams do not wait for the one on which the weights were made.
+            torch.cuda.synchronize(self.model.device)
+
+        def open_lane() -> Lane:
+            recordings = record and Recordings(record(), self._tell_fault)
+            return Lane(self.model, passes, self.dimensions, recordings)
+
+        return Lanes(open_lane)
+
+    def _image_pass(self, pixels: torch.Tensor) -> torch.Tensor:
         height, width = self.model.framing.height_px, self.model.framing.width_px
-        pinned = torch.empty(len(pixels), height, width * 3, dtype=torch.uint8, pin_memory=True)
-        for place, image in zip(pinned, pixels, strict=True):
-            place.copy_(torch.from_numpy(image).view(height, width * 3))
-        values = pinned.to(self.model.device, non_blocking=True).float()
-        rows = torch.addcmul(self._shift, values, self._scale).to(self._dtype)
-        return rows.view(-1, height, width, 3).permute(0, 3, 1, 2)
+        rows = torch.empty(pixels.shape, dtype=self._dtype, device=pixels.device)
+        # In one kernel: whole numbers are read, and what the model computes with is written.
+        torch.addcmul(self._shift, pixels, self._scale, out=rows)
+        images = rows.view(-1, height, width, 3).permute(0, 3, 1, 2)
+        return _units(self.model.clip.encode_image(images))
 
-    def _stream(self) -> torch.cuda.Stream:
-        if not hasattr(self._lane, "stream"):
-            self._lane.stream = torch.cuda.Stream(self.model.device)  # type: ignore[no-untyped-call]
-        stream: torch.cuda.Stream = self._lane.stream
-        return stream
+    def _caption_pass(self, tokens: torch.Tensor, length: int) -> torch.Tensor:
+        return _units(self._text.encode_at(tokens, length))
+
+    def _tell_fault(self, why: str) -> None:
+        self.faults.append(why)
+        log.warning("pass_not_replayed", why=why)
+
+    @torch.inference_mode()
+    def _dimensions(self) -> int:
+        vectors = self._text.encode_at(probe_tokens(self.model, 1), self.model.context_length)
+        return int(vectors.shape[1])
 
 
-def _units(vectors: torch.Tensor) -> Vectors:
-    # Copying to the CPU waits for the device, and for this lane's stream only.
-    units: Vectors = normalize(vectors.float(), dim=-1).cpu().numpy()
-    return units
+def _units(vectors: torch.Tensor) -> torch.Tensor:
+    return normalize(vectors.float(), dim=-1)
