@@ -66,6 +66,8 @@ class CudaGraphs:
     """Records CUDA graphs on one stream; their passes share memory, so one replays at a time.
 
     What a run works on must stay where it is, inputs and outputs: made before, kept after.
+    Each lane has its own, and replays on the stream on which it has recorded: cuBLAS has
+    scratch memory for each stream, and graphs hold its address.
     """
 
     # Only one recording may be under way in a process.
@@ -73,11 +75,15 @@ class CudaGraphs:
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
+        # Also those that broke off or are not used any more: some releases of PyTorch give the
+        # stream's scratch memory back with any of its graphs (pytorch 193402).
+        self._graphs: list[torch.cuda.CUDAGraph] = []
 
     def __call__(self, run: Run) -> Run:
         """Record a run on the current stream, which must not be the default one."""
         stream = torch.cuda.current_stream()
         graph = torch.cuda.CUDAGraph()
+        self._graphs.append(graph)
         with self._recording:
             # Loads kernels and makes workspaces, which cannot be done while recording.
             for _ in range(_WARM_UPS):

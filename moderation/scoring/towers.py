@@ -51,6 +51,7 @@ class Towers:
         if model.device.type == "cuda" or record is not None:
             self._lanes = self._open_lanes(record)
 
+    @torch.inference_mode()
     def replaying(self, record: Callable[[], Record]) -> "Towers":
         """The same towers with passes that are recorded and replayed."""
         return Towers(self.model, can_cut=self.can_cut, record=record)
