@@ -99,6 +99,13 @@ def bench(
     ] = None,
     device: Annotated[Device, typer.Option(help="Where CLIP runs.")] = Device.AUTO,
     seconds: Annotated[float, typer.Option(min=5, help="About how long to measure.")] = 120,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Workers of the pipeline; one, or on a GPU one for four cores, four at most.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document for tools.")
     ] = False,
@@ -113,7 +120,7 @@ def bench(
 
     settings = load_settings().model_copy(update={"model": model, "device": device.value})
     with progress(quiet=as_json) as bar:
-        figures = run_bench(settings, images=images, seconds=seconds, bar=bar)
+        figures = run_bench(settings, images=images, seconds=seconds, workers=workers, bar=bar)
     if as_json:
         print_document(figures.to_document())
     else:

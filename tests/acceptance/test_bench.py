@@ -42,7 +42,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_every_figure_is_measured(folder: Path) -> None:
-    """One run gives every key, in one JSON document, and the figures fit together."""
+    """One run gives every key, in one JSON document, and the figures fit together.
+
+    Of its two workers each gets some of the posts.
+    """
     command = [
         sys.executable,
         "-m",
@@ -52,6 +55,8 @@ def test_every_figure_is_measured(folder: Path) -> None:
         "demo-tiny",
         "--seconds",
         "5",
+        "--workers",
+        "2",
     ]
     done = subprocess.run(
         [*command, "--images", str(folder), "--json"],
@@ -69,6 +74,10 @@ def test_every_figure_is_measured(folder: Path) -> None:
     assert figures["pipeline_over_naive"] == pytest.approx(
         figures["pipeline_pairs_per_s"] / figures["naive_pairs_per_s"]
     )
+    assert figures["workers"] == 2
+    assert len(figures["worker_shares"]) == 2
+    assert min(figures["worker_shares"]) > 0
+    assert sum(figures["worker_shares"]) == pytest.approx(1)
     assert figures["compared_pairs"] >= 100
     assert 0 <= figures["verdict_flips"] <= figures["compared_pairs"]
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -41,6 +42,7 @@ class Figures:
     images: str
     cores: int
     lanes: int
+    workers: int
     max_batch_items: int
     naive_pairs_per_s: float
     stock_batch_pairs_per_s: float
@@ -52,6 +54,7 @@ class Figures:
     pipeline_over_ceiling: float
     pipeline_over_naive: float
     queue_us_per_item: float
+    worker_shares: list[float]
     duplicate_cost_ratio: float
     full_batch_ms: float
     latency_ms: dict[str, float]
@@ -70,13 +73,14 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a run measured with."""
+    """What a run measured with; `lanes` are those of each of the `workers`."""
 
     model: str
     device: str
     precision: str
     images: str
     lanes: int
+    workers: int
     max_batch_items: int
 
 
@@ -106,6 +110,7 @@ def conclude(
         images=setup.images,
         cores=cores,
         lanes=setup.lanes,
+        workers=setup.workers,
         max_batch_items=setup.max_batch_items,
         naive_pairs_per_s=naive,
         stock_batch_pairs_per_s=median(measured.stock_per_s),
@@ -117,8 +122,9 @@ def conclude(
         pipeline_over_ceiling=pipeline / ceiling,
         pipeline_over_naive=pipeline / naive,
         queue_us_per_item=1e6 * median(f.usage.queue_s / f.pairs for f in measured.unique),
+        worker_shares=_shares(measured.unique),
         duplicate_cost_ratio=pipeline / median(f.all_per_s for f in measured.duplicates),
-        full_batch_ms=1000 * setup.max_batch_items * setup.lanes / full,
+        full_batch_ms=1000 * setup.max_batch_items * setup.lanes * setup.workers / full,
         latency_ms={"p50": load.p50_ms, "p99": load.p99_ms},
         latency_idle_ms=idle.p50_ms,
         max_abs_cosine_drift=max(abs(ours - stock) for ours, stock in measured.cosine_pairs),
@@ -133,25 +139,35 @@ def conclude(
     )
 
 
+def _shares(flows: Sequence[Flow]) -> list[float]:
+    """What part of the verdicts each worker has stored."""
+    counts = [sum(each) for each in zip(*(flow.usage.verdicts for flow in flows), strict=True)]
+    return [count / max(1, sum(counts)) for count in counts]
+
+
 def table(figures: Figures) -> Table:
     """The figures for people, each with what it says."""
     rows = Table(box=None, pad_edge=False, show_header=False)
     rows.add_column(justify="right", no_wrap=True)
     rows.add_column()
-    f = figures
+    f, lanes = figures, figures.lanes * figures.workers
     for value, meaning in (
         (f"{f.naive_pairs_per_s:.1f}/s", "naive: one pair a Celery task, stock open_clip, fp32"),
         (f"{f.stock_batch_pairs_per_s:.1f}/s", "stock open_clip, fp32, in batches, no pipeline"),
         (
             f"{f.forward_pairs_per_s:.1f}/s",
-            f"our towers alone ({f.precision}, {f.lanes} lanes of {f.forward_batch_items} pairs)",
+            f"our towers alone ({f.precision}, {lanes} lanes of {f.forward_batch_items} pairs)",
         ),
         (f"{f.decode_images_per_s:.0f}/s", "images decoded in the sandbox, nothing else"),
         (f"{f.ceiling_pairs_per_s:.1f}/s", "ceiling: what towers and decoders allow together"),
-        (f"{f.pipeline_pairs_per_s:.1f}/s", "pipeline, from Redis to the committed verdict"),
+        (
+            f"{f.pipeline_pairs_per_s:.1f}/s",
+            "pipeline, from Redis to the committed verdict"
+            + (f", {f.workers} workers" if f.workers > 1 else ""),
+        ),
         (f"{f.pipeline_over_ceiling:.2f}", "of the ceiling"),
         (f"{f.pipeline_over_naive:.1f}", "times the naive worker"),
-        (f"{f.queue_us_per_item:.0f} us", "of the worker's CPU an item outside decode and towers"),
+        (f"{f.queue_us_per_item:.0f} us", "of a worker's CPU an item outside decode and towers"),
         (f"{f.duplicate_cost_ratio:.3f}", "of a pair's cost, where image and caption are known"),
         (f"{f.latency_idle_ms:.0f} ms", "from sending to the verdict, nothing else to do"),
         (f"{f.latency_ms['p50']:.0f} ms", "the same at 80 % of capacity, half of all posts"),
@@ -164,7 +180,7 @@ def table(figures: Figures) -> Table:
             f"largest drift of a cosine from stock fp32, in {f.compared_pairs} pairs",
         ),
         (str(f.verdict_flips), "verdicts that differ from stock fp32's"),
-        (f"{f.peak_memory_bytes / 2**30:.1f} GiB", "most memory of the worker and its decoders"),
+        (f"{f.peak_memory_bytes / 2**30:.1f} GiB", "most memory of workers and their decoders"),
     ):
         rows.add_row(value, meaning)
     return rows

@@ -1,8 +1,8 @@
 """The pairs of a run: each handed in as if never seen before, or on purpose again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 
 from workers.bench.photos import Photo, draw_photos, read_photos
@@ -29,9 +29,14 @@ class PairSource:
 
     def fresh(self, number: int) -> list[Photo]:
         """So many pairs, none of which was given out before."""
-        photos: list[Photo] = []
-        while len(photos) < number:
-            round_ = next(self._rounds)
+        return list(self.stream(number))
+
+    def stream(self, number: int) -> Iterator[Photo]:
+        """The same one after the other: of many, all the files at once would fill the memory."""
+        return islice(self._endless(), number)
+
+    def _endless(self) -> Iterator[Photo]:
+        for round_ in self._rounds:
             mark, blanks = b"\0benchmark %d" % round_, " " * round_
-            photos += [Photo(p.data + mark, p.caption + blanks) for p in self.pool]
-        return photos[:number]
+            for photo in self.pool:
+                yield Photo(photo.data + mark, photo.caption + blanks)

@@ -1,8 +1,9 @@
 """Pairs through the real pipeline: stored, sent over Redis, and timed until they are committed."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from uuid import UUID
 
 import numpy as np
@@ -31,7 +32,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What one run of the pipeline showed, and what the worker used for it.
+    """What one run of the pipeline showed, and what the workers used for it.
 
     `pairs_per_s` is the sustained rate, `all_per_s` the one from sending to the last verdict.
     """
@@ -42,14 +43,15 @@ class Flow:
     usage: WorkerUsage
 
 
-def store(rig: Rig, photos: Sequence[Photo], *, in_a_message: int = MAX_ITEMS) -> list[Message]:
+def store(rig: Rig, photos: Iterable[Photo], *, in_a_message: int = MAX_ITEMS) -> list[Message]:
     """Do what the API does before it sends: images into the blob store, rows into PostgreSQL."""
     messages = []
-    for start in range(0, len(photos), in_a_message):
+    waiting = iter(photos)
+    while some := list(islice(waiting, in_a_message)):
         message_id = new_message_id()
         items = [
             NewSubmission("bench", None, "default", p.caption, ImageRef(blob=rig.blobs.put(p.data)))
-            for p in photos[start : start + in_a_message]
+            for p in some
         ]
         with rig.database.begin() as connection:
             accepted = submissions.accept(connection, items, message_id=message_id)
@@ -59,8 +61,8 @@ def store(rig: Rig, photos: Sequence[Photo], *, in_a_message: int = MAX_ITEMS) -
 
 def run_flow(
     rig: Rig,
-    worker: WorkerProcess,
-    photos: Sequence[Photo],
+    workers: Sequence[WorkerProcess],
+    photos: Iterable[Photo],
     *,
     left_out: int,
 ) -> Flow:
@@ -70,15 +72,16 @@ def run_flow(
     were still to be done: what starts up and what runs dry does not count.
     """
     messages = store(rig, photos)
-    before, sent_s = WorkerUsage.before(worker), time.time()
+    pairs = sum(len(message.submissions) for message in messages)
+    before, sent_s = WorkerUsage.before(workers), time.time()
     send(rig, messages)
-    wait_until_done(rig, len(photos))
-    usage = WorkerUsage.after(worker).since(before)
+    wait_until_done(rig, pairs)
+    usage = WorkerUsage.after(workers).since(before)
     check_scored(cosines(rig, messages))
     done_s = np.sort(commit_times_s(rig, messages))
     forget(rig, messages)
-    all_per_s = len(photos) / (float(done_s[-1]) - sent_s)
-    return Flow(len(photos), sustained_per_s(done_s, left_out), all_per_s, usage)
+    all_per_s = pairs / (float(done_s[-1]) - sent_s)
+    return Flow(pairs, sustained_per_s(done_s, left_out), all_per_s, usage)
 
 
 def send(rig: Rig, messages: Sequence[Message]) -> None:

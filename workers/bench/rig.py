@@ -74,31 +74,41 @@ class Rig:
         )
 
     @contextmanager
-    def worker(self, calibration: Path, environment: Mapping[str, str]) -> Iterator[WorkerProcess]:
-        """A real worker on these servers, ready to take messages."""
-        with self._process(
-            command_of("worker"),
-            "worker.log",
-            {
-                "CAPTIONGUARD_DATA_DIR": str(self.folder),
-                "CAPTIONGUARD_DATABASE_URL": self._database_url,
-                "CAPTIONGUARD_REDIS_URL": self.redis_url,
-                "CAPTIONGUARD_BLOB_URL": (self.folder / "blobs").as_uri(),
-                "CAPTIONGUARD_CALIBRATION_FILE": str(calibration),
-                "CAPTIONGUARD_METRICS_PORT": "0",
-                "CAPTIONGUARD_LOG_FORMAT": "json",
-                **environment,
-            },
-        ) as process:
-            deadline_s = time.monotonic() + _START_TIMEOUT_S
-            while True:
-                with self.database.connect() as connection:
-                    alive = workers.living(connection, lease_s=self._settings.lease_s)
-                if alive and alive[0].metrics_url:
-                    yield WorkerProcess(process.pid, alive[0].metrics_url)
-                    return
-                self.check(process, "worker.log", deadline_s)
-                time.sleep(0.1)
+    def workers(
+        self, number: int, calibration: Path, environment: Mapping[str, str]
+    ) -> Iterator[list[WorkerProcess]]:
+        """So many real workers on these servers, all of them ready to take messages."""
+        environment = {
+            "CAPTIONGUARD_DATA_DIR": str(self.folder),
+            "CAPTIONGUARD_DATABASE_URL": self._database_url,
+            "CAPTIONGUARD_REDIS_URL": self.redis_url,
+            "CAPTIONGUARD_BLOB_URL": (self.folder / "blobs").as_uri(),
+            "CAPTIONGUARD_CALIBRATION_FILE": str(calibration),
+            "CAPTIONGUARD_METRICS_PORT": "0",
+            "CAPTIONGUARD_LOG_FORMAT": "json",
+            **environment,
+        }
+        with ExitStack() as stack:
+            ready = []
+            # One after the other: each measures what it computes with, and not its neighbours.
+            for each in range(1, number + 1):
+                log_name = f"worker {each}.log"
+                process = stack.enter_context(
+                    self._process(command_of("worker"), log_name, environment)
+                )
+                ready.append(self._when_ready(process, log_name))
+            yield ready
+
+    def _when_ready(self, process: "subprocess.Popen[bytes]", log_name: str) -> WorkerProcess:
+        deadline_s = time.monotonic() + _START_TIMEOUT_S
+        while True:
+            with self.database.connect() as connection:
+                alive = workers.living(connection, lease_s=self._settings.lease_s)
+            for worker in alive:
+                if worker.pid == process.pid and worker.metrics_url:
+                    return WorkerProcess(process.pid, worker.metrics_url)
+            self.check(process, log_name, deadline_s)
+            time.sleep(0.1)
 
     @contextmanager
     def naive_worker(self, environment: Mapping[str, str]) -> Iterator["subprocess.Popen[bytes]"]:

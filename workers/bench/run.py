@@ -28,18 +28,31 @@ _LOAD = 0.8
 _IDLE_POSTS, _IDLE_GAP_S = 12, 0.4
 # A rate over fewer batches than this says little, whatever `--seconds` is.
 _MIN_BATCHES = 6
+# Twice as many for several workers, which are as much faster; their files fill a disk.
 _MOST_PAIRS = 20_000
+_MOST_WORKERS, _CORES_A_WORKER = 4, 4
+_GPU_BATCHES = (64, 128, 256)
 
 
-def run_bench(settings: Settings, *, images: Path | None, seconds: float, bar: Progress) -> Figures:
-    """Measure everything for about `seconds`, starting and loading not counted."""
+def run_bench(
+    settings: Settings,
+    *,
+    images: Path | None,
+    seconds: float,
+    workers: int | None = None,
+    bar: Progress,
+) -> Figures:
+    """Measure everything for about `seconds`, starting and loading not counted.
+
+    The pipeline runs with so many workers, or with as many as `default_workers` says.
+    """
     task = bar.add_task("drawing photos" if images is None else "reading photos", total=None)
     source = PairSource.open(images, seed=_SEED)
     with ExitStack() as stack:
         bar.update(task, description="starting servers")
         rig = stack.enter_context(Rig(settings))
         bar.update(task, description="loading the model")
-        bench = Bench(settings, rig, source, seconds=seconds)
+        bench = Bench(settings, rig, source, seconds=seconds, workers=workers)
         bar.update(task, description="starting workers")
         bench.start(stack)
         bar.update(task, total=_ROUNDS * len(bench.parts) + 2)
@@ -59,10 +72,28 @@ def run_bench(settings: Settings, *, images: Path | None, seconds: float, bar: P
         )
 
 
+def default_workers(device: str, cores: int) -> int:
+    """Worker processes for the pipeline: one fills a CPU, and on a GPU Python's lock is full first.
+
+    Each needs cores for its decoders.
+    """
+    if device == "cpu":
+        return 1
+    return max(1, min(_MOST_WORKERS, cores // _CORES_A_WORKER))
+
+
 class Bench:
     """The parts of a benchmark, each for one slice of the time."""
 
-    def __init__(self, settings: Settings, rig: Rig, source: PairSource, *, seconds: float) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        rig: Rig,
+        source: PairSource,
+        *,
+        seconds: float,
+        workers: int | None = None,
+    ) -> None:
         self._settings, self._rig, self._source = settings, rig, source
         # The pipeline takes two shares of eight in each round, and latency one at the end.
         self._slice_s = seconds / (_ROUNDS * 7 + 3)
@@ -71,8 +102,18 @@ class Bench:
         model = load_model(settings.model, device=settings.device)
         self._device = model.device.type
         cores = len(os.sched_getaffinity(0))
-        self._lanes = settings.forward_lanes or (cores if self._device == "cpu" else 2)
-        self._forward = parts.Forward(model, settings, lanes=self._lanes)
+        self._number = workers or default_workers(self._device, cores)
+        self._lanes = settings.forward_lanes or (
+            max(1, cores // self._number) if self._device == "cpu" else 2
+        )
+        self._decoders = settings.decode_processes or max(1, cores // self._number)
+        # All that the workers have together, or they could be faster than their ceiling.
+        self._forward = parts.Forward(model, settings, lanes=self._lanes * self._number)
+        self._all_decoders = settings.model_copy(
+            update={"decode_processes": settings.decode_processes * self._number}
+        )
+        self._most_pairs = _MOST_PAIRS * min(2, self._number)
+        self._full = settings.max_batch_items * self._lanes * self._number
         self._framing = model.framing
         self._fingerprint = (model.weights_sha256, model.preprocessing_sha256)
         self._naive_per_s = 1.0
@@ -87,19 +128,23 @@ class Bench:
         }
 
     def start(self, stack: ExitStack) -> None:
-        """Start both workers and let each do something before it is measured."""
+        """Start the workers of both kinds and let each do something before it is measured."""
         cosines, _ = parts.stock_batch(self._stock, self._source.fresh(_STOCK_PAIRS))
         border = float(np.quantile(cosines, _FLAG_SHARE))
         self.measured.threshold_cosine = border
         calibration = self._rig.folder / "calibration.json"
         write_calibration(calibration, self._settings.model, self._fingerprint, border=border)
         model, device = self._settings.model, self._settings.device
-        self._worker = stack.enter_context(
-            self._rig.worker(
+        self._workers = stack.enter_context(
+            self._rig.workers(
+                self._number,
                 calibration,
                 {
                     "CAPTIONGUARD_MODEL": model,
                     "CAPTIONGUARD_DEVICE": device,
+                    # Several share what the machine has.
+                    "CAPTIONGUARD_FORWARD_LANES": str(self._lanes),
+                    "CAPTIONGUARD_DECODE_PROCESSES": str(self._decoders),
                     # As this process has chosen, so that all parts compute with the same.
                     "CAPTIONGUARD_PRECISION": self._forward.choice.precision,
                 },
@@ -116,7 +161,7 @@ class Bench:
         self._naive_per_s = self._sender.run(photos)
         pixels, _ = parts.decode(photos, self._framing, self._settings)
         self._forward.run(pixels, photos, seconds=0)
-        self._flow(self._settings.max_batch_items * self._lanes)
+        self._flow(self._full)
 
     def _naive_slice(self) -> None:
         number = max(_FEW, int(self._slice_s * self._naive_per_s))
@@ -136,11 +181,12 @@ class Bench:
     def _decode_slice(self) -> None:
         per_s = self.measured.decode[-1].per_s if self.measured.decode else 100.0
         photos = self._source.fresh(min(_MOST_PAIRS, int(max(100, per_s * self._slice_s))))
-        _, speed = parts.decode(photos, self._framing, self._settings)
+        _, speed = parts.decode(photos, self._framing, self._all_decoders)
         self.measured.decode.append(speed)
 
     def _forward_slice(self) -> None:
-        sizes = sorted({16, 32, self._settings.max_batch_items})
+        more = _GPU_BATCHES if self._device == "cuda" else ()
+        sizes = sorted({16, 32, self._settings.max_batch_items, *more})
         photos = self._source.fresh(max(sizes))
         pixels, _ = parts.decode(photos, self._framing, self._settings)
         for size in sizes:
@@ -158,19 +204,18 @@ class Bench:
     def _duplicate_slice(self) -> None:
         """As many copies of a few new pairs as make a rate."""
         few = self._source.fresh(_FEW)
-        number = 20 * self._settings.max_batch_items * self._lanes
+        number = 20 * self._full
         copies = [few[index % _FEW] for index in range(number)]
         self.measured.duplicates.append(
-            pipeline.run_flow(self._rig, self._worker, copies, left_out=0)
+            pipeline.run_flow(self._rig, self._workers, copies, left_out=0)
         )
 
     def _flow(self, number: int) -> pipeline.Flow:
-        full = self._settings.max_batch_items * self._lanes
         # What a worker has taken up ahead, and its last batches, are no steady state.
-        left_out = 3 * full
-        number = min(_MOST_PAIRS, max(_MIN_BATCHES * full, number)) + left_out
-        photos = self._source.fresh(number)
-        return pipeline.run_flow(self._rig, self._worker, photos, left_out=left_out)
+        left_out = 3 * self._full
+        number = min(self._most_pairs, max(_MIN_BATCHES * self._full, number)) + left_out
+        photos = self._source.stream(number)
+        return pipeline.run_flow(self._rig, self._workers, photos, left_out=left_out)
 
     def idle(self) -> latency.Latency:
         """How long a single post takes when nothing else is to be done."""
@@ -183,8 +228,8 @@ class Bench:
         return latency.open_loop(self._rig, photos, per_s=per_s, seed=_SEED)
 
     def peak_bytes(self) -> int:
-        """The most memory the worker and its decoders have held."""
-        return peak_bytes(self._worker.pid)
+        """The most memory the workers and their decoders have held."""
+        return sum(peak_bytes(worker.pid) for worker in self._workers)
 
     def setup(self, images: str) -> Setup:
         """What was measured with."""
@@ -194,5 +239,6 @@ class Bench:
             precision=self._forward.choice.precision,
             images=images,
             lanes=self._lanes,
+            workers=self._number,
             max_batch_items=self._settings.max_batch_items,
         )

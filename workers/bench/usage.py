@@ -1,9 +1,9 @@
-"""CPU time and memory of processes, and what a worker counts, as they are now."""
+"""CPU time and memory of processes, and what workers count, as they are now."""
 
 import os
 import resource
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -17,42 +17,52 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class WorkerUsage:
-    """CPU seconds of a worker since its start: all of it, two of its stages, its children."""
+    """CPU seconds of workers since their start: all of it, two of their stages, their children.
+
+    `verdicts` is how many each has stored.
+    """
 
     worker_s: float
     forward_s: float
     decode_s: float
     children_s: float
+    verdicts: tuple[int, ...]
 
     @classmethod
-    def before(cls, worker: WorkerProcess) -> Self:
-        """Read it at the start of what is measured: what `/metrics` costs the worker is over."""
-        stages = _stages(worker.metrics_url)
-        return cls._of(stages, _process_times(worker.pid))
+    def before(cls, workers: Sequence[WorkerProcess]) -> Self:
+        """Read it at the start of what is measured: what `/metrics` costs a worker is over."""
+        pages = [_Page.read(worker.metrics_url) for worker in workers]
+        return cls._of(pages, [_process_times(worker.pid) for worker in workers])
 
     @classmethod
-    def after(cls, worker: WorkerProcess) -> Self:
-        """Read it at the end of what is measured: what `/metrics` costs the worker comes later."""
-        times = _process_times(worker.pid)
-        return cls._of(_stages(worker.metrics_url), times)
+    def after(cls, workers: Sequence[WorkerProcess]) -> Self:
+        """Read it at the end of what is measured: what `/metrics` costs a worker comes later."""
+        times = [_process_times(worker.pid) for worker in workers]
+        return cls._of([_Page.read(worker.metrics_url) for worker in workers], times)
 
     @classmethod
-    def _of(cls, stages: Mapping[str, float], times: tuple[float, float]) -> Self:
-        itself_s, children_s = times
-        return cls(itself_s, stages.get("forward", 0.0), stages.get("decode", 0.0), children_s)
+    def _of(cls, pages: "Sequence[_Page]", times: Sequence[tuple[float, float]]) -> Self:
+        return cls(
+            sum(itself_s for itself_s, _ in times),
+            sum(page.forward_s for page in pages),
+            sum(page.decode_s for page in pages),
+            sum(children_s for _, children_s in times),
+            tuple(page.verdicts for page in pages),
+        )
 
     def since(self, before: "WorkerUsage") -> "WorkerUsage":
-        """What was used between two readings."""
+        """What was used between two readings of the same workers."""
         return WorkerUsage(
             self.worker_s - before.worker_s,
             self.forward_s - before.forward_s,
             self.decode_s - before.decode_s,
             self.children_s - before.children_s,
+            tuple(now - then for now, then in zip(self.verdicts, before.verdicts, strict=True)),
         )
 
     @property
     def queue_s(self) -> float:
-        """The worker's own time outside decode and forward."""
+        """The workers' own time outside decode and forward."""
         return self.worker_s - self.forward_s - self.decode_s
 
 
@@ -107,14 +117,26 @@ def _process_times(pid: int) -> tuple[float, float]:
     return itself_s, reaped_s + sum(sum(_times(child)) for child in children(pid))
 
 
-def _stages(metrics_url: str) -> dict[str, float]:
-    # A bare opener: a proxy of the environment is not for loopback.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(metrics_url, timeout=10) as answer:
-        page = answer.read().decode()
-    return {
-        sample.labels["stage"]: sample.value
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-        if sample.name == "captionguard_stage_cpu_seconds_total"
-    }
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What a worker counts itself, since its start."""
+
+    forward_s: float
+    decode_s: float
+    verdicts: int
+
+    @classmethod
+    def read(cls, metrics_url: str) -> Self:
+        # A bare opener: a proxy of the environment is not for loopback.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(metrics_url, timeout=10) as answer:
+            page = answer.read().decode()
+        stages_s: dict[str, float] = {}
+        verdicts = 0
+        for family in text_string_to_metric_families(page):
+            for sample in family.samples:
+                if sample.name == "captionguard_stage_cpu_seconds_total":
+                    stages_s[sample.labels["stage"]] = sample.value
+                elif sample.name == "captionguard_verdicts_total":
+                    verdicts += int(sample.value)
+        return cls(stages_s.get("forward", 0.0), stages_s.get("decode", 0.0), verdicts)

@@ -10,13 +10,16 @@ from workers.bench.figures import Measured, Setup, conclude, table
 from workers.bench.latency import Latency
 from workers.bench.parts import Speed
 from workers.bench.pipeline import Flow, sustained_per_s
+from workers.bench.run import default_workers
 from workers.bench.usage import WorkerUsage
 
-SETUP = Setup("ViT-B-32:random", "cpu", "bf16", "drawn", lanes=2, max_batch_items=64)
+SETUP = Setup("ViT-B-32:random", "cpu", "bf16", "drawn", lanes=2, workers=1, max_batch_items=64)
 
 
-def _measured() -> Measured:
-    usage = WorkerUsage(worker_s=20.0, forward_s=15.0, decode_s=3.0, children_s=5.0)
+def _measured(verdicts: tuple[int, ...] = (1000,)) -> Measured:
+    usage = WorkerUsage(
+        worker_s=20.0, forward_s=15.0, decode_s=3.0, children_s=5.0, verdicts=verdicts
+    )
     return Measured(
         naive_per_s=[7.0, 8.0, 100.0],
         stock_per_s=[10.0],
@@ -50,11 +53,43 @@ def test_ratios_are_of_one_run() -> None:
 
 def test_on_a_gpu_the_slower_part_is_the_ceiling() -> None:
     """Decoders and towers have hardware of their own there."""
-    setup = Setup("m", "cuda", "bf16", "drawn", lanes=2, max_batch_items=64)
+    setup = Setup("m", "cuda", "bf16", "drawn", lanes=2, workers=1, max_batch_items=64)
     figures = conclude(
         setup, _measured(), load=Latency(1, 1), idle=Latency(1, 1), peak_memory_bytes=1
     )
     assert figures.ceiling_pairs_per_s == 120.0
+
+
+def test_several_workers_share_what_is_measured() -> None:
+    """Their CPU is one sum, a batch in each of their lanes is full, and each has its share."""
+    setup = Setup("m", "cuda", "bf16", "drawn", lanes=2, workers=4, max_batch_items=64)
+    figures = conclude(
+        setup,
+        _measured((400, 300, 300, 0)),
+        load=Latency(1, 1),
+        idle=Latency(1, 1),
+        peak_memory_bytes=1,
+    )
+    assert figures.workers == 4
+    assert figures.worker_shares == [0.4, 0.3, 0.3, 0.0]
+    assert figures.queue_us_per_item == pytest.approx(2000)
+    assert figures.full_batch_ms == pytest.approx(4 * 1280)
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "expected"),
+    [
+        ("cpu", 64, 1),
+        ("cuda", 1, 1),
+        ("cuda", 3, 1),
+        ("cuda", 8, 2),
+        ("cuda", 16, 4),
+        ("cuda", 64, 4),
+    ],
+)
+def test_a_gpu_gets_several_workers(device: str, cores: int, expected: int) -> None:
+    """As many as cores can feed, four at most; a CPU is filled by one."""
+    assert default_workers(device, cores) == expected
 
 
 def test_the_table_fits_a_terminal() -> None:

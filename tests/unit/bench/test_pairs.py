@@ -17,6 +17,14 @@ def test_no_pair_is_handed_out_twice() -> None:
     assert len({pair.caption for pair in pairs}) == 1000
 
 
+def test_many_pairs_come_one_after_the_other() -> None:
+    """A stream gives out as many as asked for, and what follows it is new all the same."""
+    source = PairSource.open(None, seed=3)
+    stream = source.stream(600)
+    pairs = [next(stream), *stream, *source.fresh(300)]
+    assert len({pair.data for pair in pairs}) == 900
+
+
 def test_what_makes_them_new_changes_nothing_for_the_model() -> None:
     """The same photo handed out again has the same pixels and the same tokens."""
     source = PairSource.open(None, seed=3)

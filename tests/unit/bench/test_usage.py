@@ -1,4 +1,4 @@
-"""What a worker uses is read from outside, and reading it does not count."""
+"""What workers use is read from outside, and reading it does not count."""
 
 import os
 import threading
@@ -34,9 +34,14 @@ class _Metrics(BaseHTTPRequestHandler):
             f'captionguard_stage_cpu_seconds_total{{stage="{stage}"}} {cpu_s * self.readings}\n'
             for stage, cpu_s in (("forward", 2.0), ("decode", 0.5))
         )
+        verdicts = "".join(
+            f'captionguard_verdicts_total{{outcome="{outcome}"}} {count * self.readings}\n'
+            for outcome, count in (("pass", 40), ("flag", 2))
+        )
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b"# TYPE captionguard_stage_cpu_seconds counter\n" + page.encode())
+        self.wfile.write(b"# TYPE captionguard_verdicts counter\n" + verdicts.encode())
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -56,17 +61,29 @@ def worker() -> Iterator[WorkerProcess]:
 
 def test_reading_costs_what_is_measured_nothing(worker: WorkerProcess) -> None:
     """Both readings of `/metrics` cost the worker CPU, and neither falls between them."""
-    before = WorkerUsage.before(worker)
-    usage = WorkerUsage.after(worker).since(before)
+    before = WorkerUsage.before([worker])
+    usage = WorkerUsage.after([worker]).since(before)
     assert 0 <= usage.worker_s < SCRAPE_CPU_S
 
 
 def test_a_worker_is_charged_for_its_work(worker: WorkerProcess) -> None:
     """CPU time between two readings is the worker's, its stages are what it counts itself."""
-    before = WorkerUsage.before(worker)
+    before = WorkerUsage.before([worker])
     _burn(1.0)
-    usage = WorkerUsage.after(worker).since(before)
+    usage = WorkerUsage.after([worker]).since(before)
     assert 0.9 < usage.worker_s < 1.0 + SCRAPE_CPU_S
     assert usage.forward_s == pytest.approx(2.0)
     assert usage.decode_s == pytest.approx(0.5)
+    assert usage.verdicts == (42,)
     assert usage.queue_s == pytest.approx(usage.worker_s - 2.5)
+
+
+def test_workers_are_summed(worker: WorkerProcess) -> None:
+    """The CPU of several workers is one figure, what each has stored is told one by one."""
+    before = WorkerUsage.before([worker, worker])
+    _burn(0.5)
+    usage = WorkerUsage.after([worker, worker]).since(before)
+    assert 0.9 < usage.worker_s < 1.0 + SCRAPE_CPU_S
+    # A page counts further with each reading, and two readings lie between those of each.
+    assert usage.forward_s == pytest.approx(2 * 2 * 2.0)
+    assert usage.verdicts == (84, 84)
