@@ -19,8 +19,8 @@ def score_once(settings: Settings, data: bytes, caption: str) -> dict[str, Any]:
     artifact = set_artifact(settings)
     if artifact is None:
         raise no_calibration(settings)
-    # One image needs one decoder.
-    one_decoder = settings.model_copy(update={"decode_processes": 1})
+    # One image needs one decoder, and no GPU to prove itself.
+    one_decoder = settings.model_copy(update={"decode_processes": 1, "decode_device": "cpu"})
     scorer = open_scorer(one_decoder, Metrics(), artifact)
     try:
         verdict = _judge(scorer, artifact.to_calibration(), data, caption)

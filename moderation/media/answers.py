@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from moderation.errors import TemporaryFault, Unscorable
-from moderation.media.wire import ANSWER, MAX_DETAIL_BYTES, MAX_IMAGES, Status
+from moderation.media.wire import ANSWER, MAX_DETAIL_BYTES, Status
 from moderation.types import Framing, Image, Note, Reason
 
 _REASONS = {
@@ -20,6 +20,10 @@ _REASONS = {
 }
 _SIZE_STAYS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 _OUT_OF_MEMORY = "decoding needs more memory than a decoder process may have"
+
+
+class HandedOn(TemporaryFault):
+    """A file that another kind of decoder is to read; a pool sees to that itself."""
 
 
 class Answer(NamedTuple):
@@ -40,14 +44,16 @@ class DisbelievedError(Exception):
 class AnswerBoard:
     """Places for the pixels and answers of one turn, as `wire` lays them out.
 
-    `file` is what the child gets; close it once the child has it.
+    `file` is what the child gets; close it once the child has it. One that `hands_on` may
+    decode a file or hand it on, and say nothing else.
     """
 
-    def __init__(self, framing: Framing) -> None:
-        shape = (MAX_IMAGES, framing.height_px * framing.width_px * 3)
-        pixels_bytes = MAX_IMAGES * shape[1]
+    def __init__(self, framing: Framing, places: int, *, hands_on: bool = False) -> None:
+        shape = (places, framing.height_px * framing.width_px * 3)
+        pixels_bytes = places * shape[1]
         self._framing = framing
-        self.file = _shared_file(pixels_bytes + MAX_IMAGES * ANSWER.size)
+        self._hands_on = hands_on
+        self.file = _shared_file(pixels_bytes + places * ANSWER.size)
         shared = mmap.mmap(self.file.fileno(), 0, access=mmap.ACCESS_READ)
         self._pixels = np.frombuffer(shared, np.uint8, pixels_bytes).reshape(shape)
         self._answers = memoryview(shared)[pixels_bytes:]
@@ -100,6 +106,10 @@ class AnswerBoard:
             # A copy, since the child will write there for the next image.
             return Answer(Image(pixels.reshape(height_px, width_px, 3).copy(), notes), took_s)
         text = _printable(detail[:detail_count].decode("utf-8", "replace"))
+        if (status == Status.HANDED_ON) != self._hands_on:
+            raise ValueError("an answer that this kind of decoder does not give")
+        if self._hands_on:
+            return Answer(HandedOn(Reason.IMAGE_DECODER_FAILED, text), took_s)
         if status == Status.UNREADABLE:
             fault = TemporaryFault(Reason.IMAGE_UNREACHABLE, f"the file cannot be read: {text}")
             return Answer(fault, took_s)

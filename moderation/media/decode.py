@@ -13,11 +13,15 @@ from types import TracebackType
 from moderation.errors import SetupError, TemporaryFault, Unscorable
 from moderation.media.answers import Answer
 from moderation.media.files import ImageFile
-from moderation.media.process import START_TIMEOUT_S, ChildFailedError, DecoderProcess
+from moderation.media.gpu_decoders import GpuDecoders, batch_kind
+from moderation.media.process import PILLOW, START_TIMEOUT_S, ChildFailedError, DecoderProcess, Kind
 from moderation.media.sandbox import SandboxReport
-from moderation.media.wire import MAX_IMAGES
+from moderation.media.wire import MAX_BATCH_IMAGES, MAX_IMAGES
 from moderation.settings import Settings
 from moderation.types import Framing, Image, Reason
+
+# Fewer files are decoded sooner than a GPU has begun.
+_FEWEST_AHEAD = 4
 
 
 class DecoderPool:
@@ -29,7 +33,8 @@ class DecoderPool:
     With `niceness`, children give way to what is more urgent.
     Close the pool after use, or enter it with `with`.
 
-    It is used best by `threads` threads, each with `at_once` files a call.
+    It is used best by `threads` threads, each with `at_once` files a call. With `put_ahead`,
+    GPU decoders are asked first.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class DecoderPool:
         self.processes = processes or len(os.sched_getaffinity(0))
         self.threads = self.processes
         self.at_once = MAX_IMAGES
+        self._ahead: GpuDecoders | None = None
         self._framing = framing
         self._max_pixels = max_pixels
         self._timeout_s = timeout_s
@@ -108,12 +114,58 @@ class DecoderPool:
         """
         answers: list[Answer] = []
         try:
+            if self._ahead is not None and len(files) >= _FEWEST_AHEAD:
+                return self._decode_ahead(files, self._ahead)
             while left := files[len(answers) :]:
                 answers += self._turn(left[:MAX_IMAGES])
         finally:
             for file in files:
                 file.close()
         return answers
+
+    def put_ahead(self, decoders: GpuDecoders) -> None:
+        """Ask these, which run, before the children of this pool, which closes them in the end."""
+        self._ahead = decoders
+        self.threads = self.processes + decoders.count
+        self.at_once = MAX_BATCH_IMAGES
+
+    def take_away(self) -> None:
+        """Close the decoders that were put ahead, if any."""
+        if self._ahead is not None:
+            self._ahead.close()
+        self._ahead = None
+        self.threads = self.processes
+        self.at_once = MAX_IMAGES
+
+    def open_ahead(self, kind: Kind) -> GpuDecoders:
+        """Decoders of such a kind, not started, of what this pool decodes."""
+        return GpuDecoders(
+            lambda: self._start_child(kind),
+            on_restart=self._on_restart,
+        )
+
+    def _decode_ahead(self, files: Sequence[ImageFile], ahead: GpuDecoders) -> list[Answer]:
+        """Decode files where there is room: with a GPU if it is free, else with a child of ours."""
+        answers: dict[int, Answer] = {}
+        fresh = list(range(len(files)))
+        handed_on: list[int] = []
+        while fresh or handed_on:
+            batch = fresh[:MAX_BATCH_IMAGES]
+            found = ahead.decode([files[place] for place in batch]) if batch else None
+            if found is not None:
+                fresh = fresh[len(batch) :]
+                for place, answer in zip(batch, found, strict=True):
+                    if answer is None:
+                        handed_on.append(place)
+                    else:
+                        answers[place] = answer
+                continue
+            turn = [*handed_on, *fresh][:MAX_IMAGES]
+            done = dict(zip(turn, self._turn([files[place] for place in turn]), strict=False))
+            answers |= done
+            handed_on = [place for place in handed_on if place not in done]
+            fresh = [place for place in fresh if place not in done]
+        return [answers[place] for place in range(len(files))]
 
     def _turn(self, files: Sequence[ImageFile]) -> Sequence[Answer]:
         """Answers of one child, at least one: up to the image at which it failed."""
@@ -139,6 +191,8 @@ class DecoderPool:
             if self._closed:
                 return
             self._closed = True
+            if self._ahead is not None:
+                self._ahead.close()
             for child in [self._slots.get() for _ in range(self.processes)]:
                 if child is not None:
                     child.kill()
@@ -156,19 +210,31 @@ class DecoderPool:
             if not alive:  # something else, such as the kernel out of memory, has ended it
                 self._on_restart()
             child.kill()
-        started = DecoderProcess(
-            self._framing, self._max_pixels, self._timeout_s, self._memory_bytes
-        )
+        started = self._start_child(PILLOW)
         if self._niceness:
             started.give_way(self._niceness)
         return started
 
+    def _start_child(self, kind: Kind) -> DecoderProcess:
+        return DecoderProcess(
+            self._framing, self._max_pixels, self._timeout_s, self._memory_bytes, kind
+        )
+
 
 def open_decoder(
-    framing: Framing, settings: Settings, *, on_restart: Callable[[], object] = lambda: None
+    framing: Framing,
+    settings: Settings,
+    *,
+    on_restart: Callable[[], object] = lambda: None,
+    model_device: str | None = None,
 ) -> DecoderPool:
-    """A pool as an operator has set it."""
-    return DecoderPool(
+    """A pool as an operator has set it.
+
+    With `model_device`, "cuda" or "cpu", a GPU decodes as well where that is wanted and proves
+    right and faster, which takes some seconds to find out. Raises `SetupError` where it is
+    demanded and not possible.
+    """
+    pool = DecoderPool(
         processes=settings.decode_processes,
         framing=framing,
         max_pixels=settings.max_image_pixels,
@@ -176,6 +242,19 @@ def open_decoder(
         memory_bytes=settings.decode_memory_bytes,
         on_restart=on_restart,
     )
+    demanded = settings.decode_device == "cuda"
+    if model_device is None or settings.decode_device == "cpu":
+        return pool
+    if demanded or model_device == "cuda":
+        # Drawing probes and comparing them is for few.
+        from moderation.media.choosing import try_ahead
+
+        try:
+            try_ahead(pool, pool.open_ahead(batch_kind("cuda")), demanded=demanded)
+        except BaseException:
+            pool.close()
+            raise
+    return pool
 
 
 def sandbox_report(memory_bytes: int = 2**30) -> SandboxReport:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # A crop needs little of a very long picture; beyond this ratio only that part is resized.
 # Below, all of it is, since a partial resize may differ from the stock one by rounding.
-_MAX_RESIZED_TO_CROP = 64
+MAX_RESIZED_TO_CROP = 64
 # How many times as large as its result a picture must stay when it is averaged down. Models
 # differ in what it costs: with 2.4, cosines of photos move by up to 0.0012 for a ViT-B-32 of
 # random weights, and with 1 by 0.003; the bundled model's, of its own scenes drawn larger,
@@ -42,7 +42,7 @@ def draft(image: Image.Image, framing: "Framing") -> Full:
     spare = min(
         min(
             side / resized
-            for side, resized in zip(size, _resized_size(size, framing)[0], strict=True)
+            for side, resized in zip(size, resized_size(size, framing)[0], strict=True)
         )
         for size in ((width, height), (height, width))
     )
@@ -67,12 +67,12 @@ def frame(image: Image.Image, framing: "Framing", full: Full | None = None) -> I
 
     With `full`, which `draft` returned for this image, it is close to open_clip's.
     """
-    size, resample = _resized_size(full.size if full else image.size, framing)
+    size, resample = resized_size(full.size if full else image.size, framing)
     frame_size = (framing.width_px, framing.height_px)
     crop = tuple(min(side, wanted) for side, wanted in zip(size, frame_size, strict=True))
     # Half to even, as Python's round and so torchvision's CenterCrop do it.
     left, top = (round((side - kept) / 2) for side, kept in zip(size, crop, strict=True))
-    if not full and size[0] * size[1] <= _MAX_RESIZED_TO_CROP * frame_size[0] * frame_size[1]:
+    if not full and size[0] * size[1] <= MAX_RESIZED_TO_CROP * frame_size[0] * frame_size[1]:
         resized = image.resize(size, resample)
         return resized.crop((left, top, left + crop[0], top + crop[1]))
     x, y, right, bottom = full.box if full else (0, 0, *image.size)
@@ -97,7 +97,7 @@ def pad(image: Image.Image, framing: "Framing") -> Image.Image:
     return padded
 
 
-def _resized_size(
+def resized_size(
     size: tuple[int, int], framing: "Framing"
 ) -> tuple[tuple[int, int], Image.Resampling]:
     """Return the width and height to resize to before cropping, rounded like torchvision."""

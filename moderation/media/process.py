@@ -8,15 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from time import monotonic
 
 from moderation.errors import SetupError
 from moderation.media.answers import Answer, AnswerBoard, DisbelievedError
 from moderation.media.files import ImageFile
 from moderation.media.sandbox import SandboxReport
-from moderation.media.wire import COUNT, MAX_HELLO_BYTES, REQUEST, TURN
+from moderation.media.wire import COUNT, MAX_HELLO_BYTES, MAX_IMAGES, REQUEST, TURN
 from moderation.types import Framing
 
 # Starting takes a tenth of a second; a machine under load may take long, but not for ever.
@@ -26,8 +26,34 @@ START_TIMEOUT_S = 60.0
 _IMAGES_A_CHILD = 1000
 # A child ends itself at the timeout, image by image; this is for one that cannot or does not.
 _GRACE_S = 1.0
-# Nothing of our environment, which holds credentials; the loader may need to find libpython.
-_KEPT_VARIABLES = ("LD_LIBRARY_PATH",)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of decoder process: the module that it runs, with these arguments after the usual.
+
+    It takes `places` files a turn, has `images` before a fresh process follows, and may hand
+    files on if it `hands_on`. Of our environment, which holds credentials, it gets nothing but
+    the `kept_variables`, and `variables` as they stand here.
+    """
+
+    module: str
+    places: int
+    images: int
+    arguments: tuple[str, ...] = ()
+    start_timeout_s: float = START_TIMEOUT_S
+    hands_on: bool = False
+    # The loader may need to find libpython.
+    kept_variables: tuple[str, ...] = ("LD_LIBRARY_PATH",)
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def environment(self) -> dict[str, str]:
+        """All that such a process gets of it."""
+        kept = {name: os.environ[name] for name in self.kept_variables if name in os.environ}
+        return kept | dict(self.variables)
+
+
+PILLOW = Kind("moderation.media.child", MAX_IMAGES, _IMAGES_A_CHILD)
 
 
 class ChildFailedError(Exception):
@@ -48,31 +74,37 @@ class DecoderProcess:
     """
 
     def __init__(
-        self, framing: Framing, max_pixels: int, timeout_s: float, memory_bytes: int
+        self,
+        framing: Framing,
+        max_pixels: int,
+        timeout_s: float,
+        memory_bytes: int,
+        kind: Kind = PILLOW,
     ) -> None:
-        arguments = (json.dumps(asdict(framing)), max_pixels, timeout_s, memory_bytes)
+        usual = (json.dumps(asdict(framing)), max_pixels, timeout_s, memory_bytes)
+        arguments = (*map(str, usual), *kind.arguments)
         try:
-            self._board = AnswerBoard(framing)
+            self._board = AnswerBoard(framing, kind.places, hands_on=kind.hands_on)
             self._socket, theirs = socket.socketpair()
         except OSError as error:
             raise _cannot_start(error) from error
         with theirs, self._board.file as shared_file:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - our own module
-                    [sys.executable, "-I", "-m", "moderation.media.child", *map(str, arguments)],
+                    [sys.executable, "-I", "-m", kind.module, *arguments],
                     stdin=theirs.fileno(),
                     stdout=shared_file,
-                    env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
+                    env=kind.environment(),
                     cwd="/",
                 )
             except OSError as error:
                 self._socket.close()
                 raise _cannot_start(error) from error
         self._timeout_s = timeout_s
-        self._images_left = _IMAGES_A_CHILD
+        self._images_left = kind.images
         self._turn = 0
         try:
-            self.report = self._hello(monotonic() + START_TIMEOUT_S)
+            self.report = self._hello(monotonic() + kind.start_timeout_s)
         except BaseException as error:
             self.kill()
             if not isinstance(error, (OSError, ValueError, TypeError)):
@@ -105,7 +137,7 @@ class DecoderProcess:
         self._socket.close()
 
     def decode(self, files: Sequence[ImageFile]) -> list[Answer]:
-        """Have up to `MAX_IMAGES` files decoded; one answer each, in order.
+        """Have as many files decoded as its kind has places; one answer each, in order.
 
         Raises `ChildFailedError` and is dead.
         """
@@ -145,7 +177,10 @@ class DecoderProcess:
         (count,) = COUNT.unpack(self._receive(COUNT.size, deadline))
         if count > MAX_HELLO_BYTES:
             raise ValueError("too long a hello")
-        return SandboxReport(**json.loads(self._receive(count, deadline)))
+        hello = json.loads(self._receive(count, deadline))
+        if "problem" in hello:
+            raise SetupError(str(hello["problem"]))
+        return SandboxReport(**hello)
 
     def _send(self, files: Sequence[ImageFile]) -> None:
         requests = [

@@ -9,9 +9,9 @@ that nobody can change, and the parent copies them; so it is woken once for many
                                 (SCM_RIGHTS) for each
     child  -> parent   one byte when all have their answer in shared memory
 
-Shared memory holds `MAX_IMAGES` places for pixels, rows of RGB, at most as many as the framing
-says; then as many places for an `ANSWER`. An answer counts if it bears the number of the turn,
-and is written when its image's pixels are in place.
+Shared memory holds so many places for pixels, rows of RGB, at most as many as the framing says;
+then as many places for an `ANSWER`. An answer counts if it bears the number of the turn, and is
+written when its image's pixels are in place. How many places a kind of child has, both know.
 """
 
 import struct
@@ -19,6 +19,8 @@ from enum import IntEnum
 
 # Enough that waking each other costs little beside 5 ms an image.
 MAX_IMAGES = 16
+# A GPU is worth waking for many: starting its work costs as much for one as for a batch.
+MAX_BATCH_IMAGES = 64
 MAX_HELLO_BYTES = 4096
 MAX_DETAIL_BYTES = 300
 COUNT = struct.Struct(">I")
@@ -27,7 +29,6 @@ TURN = struct.Struct(">IB")
 REQUEST = struct.Struct(">Q?32s")
 # Turn, status, first frame only?, height and width, microseconds, bytes of detail, detail in UTF-8.
 ANSWER = struct.Struct(f">IB?HHIH{MAX_DETAIL_BYTES}s")
-MAX_REQUESTS_BYTES = TURN.size + MAX_IMAGES * REQUEST.size
 
 
 class Status(IntEnum):
@@ -39,3 +40,4 @@ class Status(IntEnum):
     CORRUPT = 3
     OUT_OF_MEMORY = 4
     UNREADABLE = 5
+    HANDED_ON = 6

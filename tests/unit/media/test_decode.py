@@ -9,15 +9,17 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from moderation.errors import SetupError, TemporaryFault, Unscorable
-from moderation.media import process
+from moderation.media import decode, process
 from moderation.media.decode import DecoderPool, sandbox_report
 from moderation.media.files import ImageFile
+from moderation.media.process import PILLOW
 from moderation.media.wire import ANSWER, MAX_IMAGES
 from moderation.types import Framing, Reason
 from tests.unit.media.files import encode, png, solid
@@ -155,7 +157,7 @@ def test_memory_is_limited() -> None:
 
 def test_a_decoder_retires_after_some_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process lives for ever, so one that is taken over unnoticed does harm for a while."""
-    monkeypatch.setattr(process, "_IMAGES_A_CHILD", 3)
+    monkeypatch.setattr(decode, "PILLOW", replace(PILLOW, images=3))
     restarts: list[int] = []
     with _pool(on_restart=lambda: restarts.append(1)) as pool:
         first = _started(pool)
