@@ -36,12 +36,10 @@ class KeptFiles:
             for submission_id in submission_ids:
                 self._drop(submission_id)
 
-    def take(self, submission_id: UUID) -> bytes | None:
-        """Hand a file on, and forget it; None if it is not here or not any more."""
+    def find(self, submission_id: UUID) -> bytes | None:
+        """A file, which stays until it is dropped; None if it is not here or not any more."""
         with self._lock:
-            return self._drop(submission_id)
+            return self._files.get(submission_id)
 
-    def _drop(self, submission_id: UUID) -> bytes | None:
-        data = self._files.pop(submission_id, None)
-        self._bytes -= len(data or b"")
-        return data
+    def _drop(self, submission_id: UUID) -> None:
+        self._bytes -= len(self._files.pop(submission_id, b""))

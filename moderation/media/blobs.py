@@ -7,6 +7,7 @@ local store grows beyond what file systems like.
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -74,6 +75,9 @@ class BlobStore:
         """
         self._check_size(len(data))
         key = hashlib.sha256(data).hexdigest()
+        if self._folder is not None:
+            _write(f"{self._folder}/{_path(key)}", data)
+            return key
         with _store_trouble(), suppress(AlreadyExistsError):
             try:
                 obstore.put(self._store, _path(key), data, mode="create", use_multipart=False)
@@ -142,6 +146,35 @@ class BlobStore:
                 Reason.IMAGE_TOO_MANY_BYTES,
                 f"the file has {size_bytes} bytes, the limit is {self._max_bytes}",
             )
+
+
+def _write(path: str, data: bytes) -> None:
+    """Write a file at once or not at all; raise `TemporaryFault` where the disk fails.
+
+    As obstore does it, at half the cost: through a file beside it whose name is none of a blob, and
+    left to the system to bring to the disk. Who comes second writes the same content.
+    """
+    staged = f"{path}#{secrets.token_hex(8)}"
+    try:
+        if os.path.exists(path):
+            return
+        try:
+            file = open(staged, "xb", buffering=0)  # noqa: SIM115 - closed below
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            file = open(staged, "xb", buffering=0)  # noqa: SIM115
+        try:
+            with file:
+                left = memoryview(data)
+                while left:
+                    left = left[file.write(left) :]
+            os.rename(staged, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(staged)
+            raise
+    except OSError as error:
+        raise _trouble(error) from error
 
 
 def _path(key: str) -> str:

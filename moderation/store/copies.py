@@ -1,10 +1,11 @@
 """Copies of cases' images: which are wanted, and what came of making them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, select, text
 
 from moderation.store.review_tables import cases
 from moderation.types import ImageRef
@@ -12,23 +13,41 @@ from moderation.types import ImageRef
 
 @dataclass(frozen=True, slots=True)
 class WantedCopy:
-    """A case whose image is to be copied; `attempts` counts this try as well."""
+    """A case whose image is to be copied; `attempts` counts this try as well.
+
+    `known` is the copy that another case of the same submission or the same blob has.
+    """
 
     case_id: UUID
     submission_id: UUID
     image: ImageRef
     attempts: int
+    known: str | None
 
 
-# URLs first, since they expire, and the newest of them; what failed before comes last. Looked for
-# among the newest only, so that a long backlog costs nothing, and tested again once it is locked:
-# somebody else may have taken it in between.
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What came of a wanted copy: its `blob`, a `problem` in words for a moderator, or neither.
+
+    Then it is wanted again after `wait`, and this try does not count if it was `untried`.
+    """
+
+    wanted: WantedCopy
+    blob: str | None = None
+    problem: str | None = None
+    wait: timedelta | None = None
+    untried: bool = False
+
+
+# URLs first, since they expire, and the newest of them; what failed before comes last, and alone,
+# since it may be what ends workers. Looked for among the newest only, so that a long backlog costs
+# nothing, and tested again once it is locked: somebody else may have taken it in between.
+# A URL may show something else tomorrow, or to somebody else: only one's own copy is of it.
 _TAKE = text(
     """
-    UPDATE cases SET copy_after = now() + :lease, copy_attempts = copy_attempts + 1
-    FROM submissions
-    WHERE submissions.id = cases.submission_id AND cases.id = (
-        SELECT cases.id FROM cases JOIN submissions ON submissions.id = cases.submission_id
+    WITH locked AS (
+        SELECT cases.id, image_blob, image_url, copy_attempts, cases.created_at
+        FROM cases JOIN submissions ON submissions.id = cases.submission_id
         WHERE copy_blob IS NULL AND copy_problem IS NULL
             AND coalesce(copy_after, '-infinity') <= now()
             AND cases.id = ANY(ARRAY(
@@ -38,23 +57,54 @@ _TAKE = text(
                 ORDER BY created_at DESC LIMIT 500
             ))
         ORDER BY copy_attempts, image_url IS NULL, cases.created_at DESC
-        LIMIT 1 FOR UPDATE OF cases SKIP LOCKED
+        LIMIT :limit FOR UPDATE OF cases SKIP LOCKED
+    ), next AS (
+        SELECT id, image_blob, image_url, row_number() OVER (
+            ORDER BY copy_attempts, image_url IS NULL, created_at DESC
+        ) AS place
+        FROM locked
+    ), taken AS (
+        UPDATE cases SET copy_after = now() + :lease, copy_attempts = cases.copy_attempts + 1
+        FROM next WHERE cases.id = next.id AND (cases.copy_attempts = 0 OR place = 1)
+        RETURNING cases.id, submission_id, image_blob, image_url, cases.copy_attempts, place
     )
-    RETURNING cases.id, submission_id, image_blob, image_url, copy_attempts
+    SELECT taken.*, coalesce(
+        (
+            SELECT copy_blob FROM cases
+            WHERE cases.submission_id = taken.submission_id AND copy_blob IS NOT NULL LIMIT 1
+        ),
+        (
+            SELECT copy_blob FROM cases JOIN submissions ON submissions.id = cases.submission_id
+            WHERE hashtextextended(coalesce(submissions.image_blob, submissions.image_url), 0)
+                    = hashtextextended(taken.image_blob, 0)
+                AND submissions.image_blob = taken.image_blob
+                AND copy_blob IS NOT NULL
+            LIMIT 1
+        )
+    ) AS known
+    FROM taken ORDER BY place
     """
 )
 
-# A URL may show something else tomorrow, or to somebody else: only one's own copy is of it.
-_KNOWN = text(
+# Locked in one order for all writers, so that two cannot deadlock. The first copy holds, and who
+# has lost a lease to somebody else changes nothing but that.
+_SETTLE = text(
     """
-    SELECT copy_blob FROM cases WHERE submission_id = :submission AND copy_blob IS NOT NULL
-    UNION ALL
-    SELECT copy_blob FROM cases JOIN submissions ON submissions.id = cases.submission_id
-    WHERE hashtextextended(coalesce(image_blob, image_url), 0)
-            = hashtextextended(CAST(:blob AS text), 0)
-        AND image_blob = :blob
-        AND copy_blob IS NOT NULL
-    LIMIT 1
+    WITH given AS (
+        SELECT * FROM unnest(
+            CAST(:id AS uuid[]), CAST(:attempts AS integer[]), CAST(:blob AS text[]),
+            CAST(:problem AS text[]), CAST(:wait_s AS double precision[]),
+            CAST(:untried AS boolean[])
+        ) AS given (id, attempts, blob, problem, wait_s, untried)
+    ), locked AS (
+        SELECT id FROM cases WHERE id = ANY(CAST(:id AS uuid[])) ORDER BY id FOR NO KEY UPDATE
+    )
+    UPDATE cases SET
+        copy_blob = blob, copy_problem = problem, copy_after = now() + wait_s * interval '1 s',
+        copy_attempts = copy_attempts - CAST(untried AS integer)
+    FROM given JOIN locked USING (id)
+    WHERE cases.id = given.id AND copy_blob IS NULL
+        AND (blob IS NOT NULL OR copy_attempts = attempts)
     """
 )
 
@@ -75,37 +125,33 @@ def find(connection: Connection, case_id: UUID) -> Copy | None:
     return None if row is None else Copy(row.copy_blob, row.copy_problem)
 
 
-def take(connection: Connection, *, lease: timedelta) -> WantedCopy | None:
-    """The next case that wants a copy; nobody else gets it before the lease is over."""
-    row = connection.execute(_TAKE, {"lease": lease}).one_or_none()
-    if row is None:
-        return None
-    image = ImageRef(blob=row.image_blob, url=row.image_url)
-    return WantedCopy(row.id, row.submission_id, image, row.copy_attempts)
+def take(connection: Connection, *, limit: int, lease: timedelta) -> list[WantedCopy]:
+    """The next cases that want a copy; nobody else gets them before the lease is over.
+
+    One that was tried before comes alone.
+    """
+    return [
+        WantedCopy(
+            row.id,
+            row.submission_id,
+            ImageRef(blob=row.image_blob, url=row.image_url),
+            row.copy_attempts,
+            row.known,
+        )
+        for row in connection.execute(_TAKE, {"limit": limit, "lease": lease})
+    ]
 
 
-def known(connection: Connection, wanted: WantedCopy) -> str | None:
-    """The copy that another case of the same submission or the same blob has."""
-    parameters = {"submission": wanted.submission_id, "blob": wanted.image.blob}
-    return connection.execute(_KNOWN, parameters).scalar_one_or_none()
-
-
-def made(connection: Connection, case_id: UUID, copy_blob: str) -> None:
-    """Note the copy of a case's image."""
+def settle(connection: Connection, settled: Sequence[Settled]) -> None:
+    """Note what came of copies, in one statement; of each case at most one."""
     connection.execute(
-        update(cases).where(cases.c.id == case_id).values(copy_blob=copy_blob, copy_after=None)
-    )
-
-
-def give_up(connection: Connection, case_id: UUID, problem: str) -> None:
-    """Note why there will be no copy, in words for a moderator."""
-    connection.execute(
-        update(cases).where(cases.c.id == case_id).values(copy_problem=problem, copy_after=None)
-    )
-
-
-def put_off(connection: Connection, case_id: UUID, *, wait: timedelta) -> None:
-    """Try again later."""
-    connection.execute(
-        update(cases).where(cases.c.id == case_id).values(copy_after=func.now() + wait)
+        _SETTLE,
+        {
+            "id": [each.wanted.case_id for each in settled],
+            "attempts": [each.wanted.attempts for each in settled],
+            "blob": [each.blob for each in settled],
+            "problem": [each.problem for each in settled],
+            "wait_s": [each.wait.total_seconds() if each.wait else None for each in settled],
+            "untried": [each.untried for each in settled],
+        },
     )

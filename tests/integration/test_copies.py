@@ -1,6 +1,9 @@
 """Cases get a copy of their image, whatever becomes of the original, or a sentence why not."""
 
 import io
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -8,15 +11,18 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import psutil
 import pytest
 from PIL import Image
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from moderation.draws import Draws
 from moderation.review.opening import opening
 from moderation.settings import Settings
 from moderation.store import copies, submissions, verdicts
 from moderation.store.cases import NewCase, Route, add_cases
+from moderation.store.copies import Settled
 from moderation.store.same_image import same_image
 from moderation.store.users import Role
 from moderation.types import ImageRef, NewSubmission, Outcome, Reason, Verdict
@@ -189,11 +195,10 @@ def test_what_a_dead_worker_was_copying_another_copies(services: Services) -> No
     blob = services.blobs.put(picture())
     (id_,) = judged(services, ImageRef(blob=blob))
     with services.database.begin() as connection:
-        taken = copies.take(connection, lease=LEASE)
-        assert taken is not None
+        (taken,) = copies.take(connection, limit=9, lease=LEASE)
         assert taken.submission_id == id_
     with services.database.begin() as connection:
-        assert copies.take(connection, lease=LEASE) is None
+        assert copies.take(connection, limit=9, lease=LEASE) == []
         connection.execute(text("UPDATE cases SET copy_after = now() - interval '1 s'"))
     with copying(services):
         (case,) = await_copies(services, id_)
@@ -219,12 +224,163 @@ def test_two_workers_share_the_work(services: Services, image_host: ImageHost) -
     ids = judged(services, *(ImageRef(url=f"{image_host.url}/{n}.jpg") for n in range(24)))
     with copying(services), copying(services):
         cases = await_copies(services, *ids)
+    assert services.metrics.image_copies.labels("made")._value.get() == 24
     assert len({case["copy_blob"] for case in cases}) >= 20, "near greys may be one JPEG"
     assert image_host.requests == {f"/{n}.jpg": 1 for n in range(24)}
 
 
+def test_one_image_keeps_none_of_a_batch(services: Services, image_host: ImageHost) -> None:
+    """Broken, gone, away for the moment, or known already: the others have their copies."""
+    known, *sound = (ImageRef(blob=services.blobs.put(picture((n, 0, 0)))) for n in range(0, 99, 9))
+    (first,) = judged(services, known)
+    with copying(services):
+        (done,) = await_copies(services, first)
+    image_host.pages["/away.jpg"] = lambda count: (503, b"") if count == 1 else (200, picture())
+    broken = ImageRef(blob=services.blobs.put(b"no image"))
+    gone = ImageRef(blob="e" * 64)
+    away = ImageRef(url=f"{image_host.url}/away.jpg")
+    ids = judged(services, known, sound[0], broken, sound[1], gone, away, *sound[2:])
+    with copying(services) as copier:
+        eventually(lambda: woken(copier) and bool(case_of(services, ids[5])["copy_blob"]))
+        cases = await_copies(services, *ids)
+    assert cases[0]["copy_blob"] == done["copy_blob"]
+    problems = [case["copy_problem"] for case in cases]
+    assert "no image of a kind" in problems.pop(2)
+    assert "gone from our store" in problems.pop(3)
+    assert not any(problems)
+    assert [case["copy_attempts"] for case in cases] == [1, 1, 1, 1, 1, 2, *[1] * len(sound[2:])]
+
+
+def test_what_was_judged_is_tried_again(
+    services: Services, image_host: ImageHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of ours does not make the copy show what the URL shows by then."""
+    image_host.pages["/turns.jpg"] = lambda _: (200, picture((0, 250, 0)))
+    (id_,) = judged(services, ImageRef(url=f"{image_host.url}/turns.jpg"))
+    kept = KeptFiles()
+    kept.keep(id_, picture((250, 0, 0)))
+    put_off = services.metrics.image_copies.labels("put_off")._value
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "/nowhere")
+        with copying(services, kept):
+            eventually(lambda: put_off.get() > 0)
+    with copying(services, kept) as copier:
+        eventually(lambda: woken(copier) and bool(case_of(services, id_)["copy_blob"]))
+    red, green, _ = (
+        shown(services, case_of(services, id_)).convert("RGB").getpixel((40, 40))  # type: ignore[misc]
+    )
+    assert red > 200 > green
+    assert image_host.requests == {}
+    assert kept.find(id_) is None
+
+
+@pytest.mark.parametrize("module", ["copy_child", "child", "encoder_child"])
+def test_a_process_that_dies_in_the_middle_keeps_nobody_from_a_copy(
+    services: Services, module: str
+) -> None:
+    """Whatever it was at work on is tried again; an image is given up for a fault of its own."""
+    blobs = [ImageRef(blob=services.blobs.put(picture((n, n, 9)))) for n in range(0, 99, 9)]
+    (first,) = judged(services, blobs[0])
+    with copying(services) as copier:
+        await_copies(services, first)
+        (maker,) = (
+            process
+            for process in psutil.Process().children()
+            if "moderation.media.copy_child" in process.cmdline()
+        )
+        (process,) = (
+            process
+            for process in (maker, *maker.children())
+            if f"moderation.media.{module}" in process.cmdline()
+        )
+        process.suspend()
+        ids = judged(services, *blobs[1:])
+        copier.wake()
+        eventually(lambda: all(case_of(services, id_)["copy_attempts"] for id_ in ids))
+        process.kill()
+        eventually(
+            lambda: woken(copier) and all(case_of(services, id_)["copy_blob"] for id_ in ids)
+        )
+    assert max(case_of(services, id_)["copy_attempts"] for id_ in ids) <= 2
+
+
+def test_a_copier_that_ends_leaves_the_rest_to_others(
+    services: Services, image_host: ImageHost
+) -> None:
+    """At once, and as if it had never had them: what it has begun it finishes."""
+    closing: list[threading.Thread] = []
+
+    def page(_: int) -> tuple[int, bytes]:
+        if not closing:
+            thread = threading.Thread(target=copier.close)
+            thread.start()
+            time.sleep(1)
+            closing.append(thread)
+        return 200, picture()
+
+    image_host.pages.update({f"/{n}.jpg": page for n in range(12)})
+    copier = Copier(services, KeptFiles())
+    ids = judged(services, *(ImageRef(url=f"{image_host.url}/{n}.jpg") for n in range(12)))
+    copier.wake()
+    eventually(lambda: bool(closing))
+    closing[0].join(60)
+    cases = [case_of(services, id_) for id_ in ids]
+    made = [case for case in cases if case["copy_blob"]]
+    left = [case for case in cases if not case["copy_blob"]]
+    assert made
+    assert left
+    assert {(case["copy_attempts"], case["copy_after"]) for case in left} == {(0, None)}
+
+
+def test_a_copy_that_cannot_be_noted_is_noted_later(
+    services: Services, image_host: ImageHost
+) -> None:
+    """When PostgreSQL is back; nobody is asked for the image again."""
+
+    def page(_: int) -> tuple[int, bytes]:
+        _execute(services, "ALTER TABLE cases RENAME TO cases_elsewhere")
+        return 200, picture()
+
+    image_host.pages["/a.jpg"] = page
+    (id_,) = judged(services, ImageRef(url=f"{image_host.url}/a.jpg"))
+    with capture_logs() as logs, copying(services):
+        eventually(lambda: any(entry["event"] == "copies_wait" for entry in logs))
+        _execute(services, "ALTER TABLE cases_elsewhere RENAME TO cases")
+        (case,) = await_copies(services, id_)
+    assert case["copy_attempts"] == 1
+    assert image_host.requests == {"/a.jpg": 1}
+
+
+def test_a_lease_that_was_lost_changes_nothing_but_by_a_copy(services: Services) -> None:
+    """A worker that slept through its lease neither ends nor frees what another has now."""
+    (id_,) = judged(services, ImageRef(blob="a" * 64))
+    with services.database.begin() as connection:
+        (slow,) = copies.take(connection, limit=1, lease=LEASE)
+        connection.execute(text("UPDATE cases SET copy_after = now() - interval '1 s'"))
+    with services.database.begin() as connection:
+        (other,) = copies.take(connection, limit=1, lease=LEASE)
+    before = case_of(services, id_)
+    for late in (
+        Settled(slow, problem="gone"),
+        Settled(slow, wait=timedelta(seconds=1)),
+        Settled(slow, untried=True),
+    ):
+        with services.database.begin() as connection:
+            copies.settle(connection, [late])
+        assert case_of(services, id_) == before
+    with services.database.begin() as connection:
+        copies.settle(connection, [Settled(slow, blob="b" * 64)])
+        copies.settle(connection, [Settled(other, blob="c" * 64)])
+    assert case_of(services, id_)["copy_blob"] == "b" * 64
+
+
+def _execute(services: Services, sql: str) -> None:
+    with services.database.begin() as connection:
+        connection.execute(text(sql))
+
+
 def test_the_newest_url_comes_first(services: Services) -> None:
-    """URLs expire; blobs stay; what failed before waits for all others."""
+    """URLs expire; blobs stay; what failed before waits for all others, and comes alone."""
     blob = ImageRef(blob=services.blobs.put(picture()))
     urls = [ImageRef(url=f"https://example.com/{n}.jpg") for n in "12"]
     failed, old_url, old_blob, new_url, new_blob = (
@@ -234,10 +390,10 @@ def test_the_newest_url_comes_first(services: Services) -> None:
         connection.execute(
             text("UPDATE cases SET copy_attempts = 1 WHERE submission_id = :id"), {"id": failed}
         )
-        order = []
-        while (taken := copies.take(connection, lease=LEASE)) is not None:
-            order.append(taken.submission_id)
-    assert order == [new_url, old_url, new_blob, old_blob, failed]
+        turns = []
+        while taken := copies.take(connection, limit=3, lease=LEASE):
+            turns.append([wanted.submission_id for wanted in taken])
+    assert turns == [[new_url, old_url, new_blob], [old_blob], [failed]]
 
 
 def test_a_sound_image_is_shown_though_its_caption_has_no_word(
@@ -340,8 +496,9 @@ def test_submissions_with_the_same_image_are_found(services: Services) -> None:
     this, by_url, other = judged(services, url, url, ImageRef(url="https://example.com/b.jpg"))
     by_copy = judged(services, ImageRef(blob="a" * 64))[0]
     with services.database.begin() as connection:
-        for id_ in (this, by_copy):
-            copies.made(connection, case_of(services, id_)["id"], "c" * 64)
+        wanted = copies.take(connection, limit=9, lease=LEASE)
+        equal = [each for each in wanted if each.submission_id in (this, by_copy)]
+        copies.settle(connection, [Settled(each, blob="c" * 64) for each in equal])
         found = same_image(connection, this, limit=10)
         assert same_image(connection, this, limit=1) == found[:1]
         assert [same.submission_id for same in same_image(connection, by_copy, limit=9)] == [this]

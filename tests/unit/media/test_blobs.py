@@ -3,6 +3,8 @@
 import hashlib
 import os
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -119,6 +121,23 @@ def test_many_may_put_the_same_file_at_once(tmp_path: Path) -> None:
     (key,) = keys
     assert store.get(key) == data
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [key]
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    """A full disk is a fault that may pass, and no part of a file is taken for the whole."""
+    script = (
+        "import resource, sys\n"
+        "from moderation.errors import TemporaryFault\n"
+        "from moderation.media.blobs import BlobStore\n"
+        "store = BlobStore(sys.argv[1], max_bytes=1000)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
+        "try: store.put(b'a picture of a dog')\n"
+        "except TemporaryFault: sys.exit(7)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False, timeout=120)
+    assert ended.returncode == 7
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert BlobStore(tmp_path, max_bytes=1000).put(DATA) == KEY
 
 
 def test_a_new_folder_is_for_its_owner_only(tmp_path: Path) -> None:

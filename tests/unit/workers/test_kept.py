@@ -10,14 +10,16 @@ from workers.kept import KeptFiles
 IDS = [UUID(int=n) for n in range(6)]
 
 
-def test_a_file_is_handed_on_once() -> None:
-    """Whoever takes it has it; what was dropped is gone."""
+def test_a_file_stays_until_it_is_dropped() -> None:
+    """Whoever could not copy it tries again with the same file."""
     kept = KeptFiles()
     kept.keep(IDS[0], b"one")
     kept.keep(IDS[1], b"two")
     kept.drop([IDS[1], IDS[2]])
-    assert [kept.take(id_) for id_ in IDS[:2]] == [b"one", None]
-    assert kept.take(IDS[0]) is None
+    assert [kept.find(id_) for id_ in IDS[:2]] == [b"one", None]
+    assert kept.find(IDS[0]) == b"one"
+    kept.drop([IDS[0]])
+    assert kept.find(IDS[0]) is None
 
 
 def test_the_oldest_give_way() -> None:
@@ -25,14 +27,15 @@ def test_the_oldest_give_way() -> None:
     kept = KeptFiles(max_bytes=10)
     for id_, data in zip(IDS, (b"1" * 4, b"2" * 4, b"3" * 4), strict=False):
         kept.keep(id_, data)
-    assert [kept.take(id_) for id_ in IDS[:3]] == [None, b"2222", b"3333"]
+    assert [kept.find(id_) for id_ in IDS[:3]] == [None, b"2222", b"3333"]
+    kept.drop(IDS[:3])
     kept.keep(IDS[3], b"4" * 11)
-    assert kept.take(IDS[3]) is None
+    assert kept.find(IDS[3]) is None
 
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(("keep", "drop", "take")), st.sampled_from(IDS), st.binary())
+        st.tuples(st.sampled_from(("keep", "drop", "find")), st.sampled_from(IDS), st.binary())
     )
 )
 def test_it_never_hands_on_another_file_nor_holds_too_much(
@@ -48,7 +51,7 @@ def test_it_never_hands_on_another_file_nor_holds_too_much(
             kept.drop([id_])
             last.pop(id_, None)
         else:
-            assert kept.take(id_) in (last.pop(id_, None), None)
-    held = {id_: data for id_ in IDS if (data := kept.take(id_)) is not None}
+            assert kept.find(id_) in (last.get(id_), None)
+    held = {id_: found for id_ in IDS if (found := kept.find(id_)) is not None}
     assert held.items() <= last.items()
     assert sum(map(len, held.values())) <= 20
