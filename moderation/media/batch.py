@@ -95,7 +95,7 @@ class BatchDecoder:
         frames: torch.Tensor,
         problems: list[str | None],
     ) -> None:
-        """Decode some that fit together; where that fails, each by itself."""
+        """Decode some that fit together; where that fails, each half, down to what cannot be."""
         try:
             self._show(places, files, headers, frames)
         except RuntimeError as error:
@@ -103,8 +103,8 @@ class BatchDecoder:
                 self.failures += 1
                 problems[places[0]] = f"it cannot be read: {error}"
                 return
-            for place in places:
-                self._read([place], files, headers, frames, problems)
+            for half in (places[: len(places) // 2], places[len(places) // 2 :]):
+                self._read(half, files, headers, frames, problems)
 
     def _show(
         self,

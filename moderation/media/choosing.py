@@ -63,7 +63,12 @@ def try_ahead(
     `measure` says how many such files a second a pool decodes.
     """
     figures: dict[str, object] = {}
-    problem = _try(pool, decoders, figures, measure or _speed, demanded=demanded)
+    try:
+        problem = _try(pool, decoders, figures, measure or _speed, demanded=demanded)
+    except Exception as error:  # a trial that fails is no reason to stop
+        pool.take_away()
+        decoders.close()
+        problem = f"{type(error).__name__}: {error}"
     device = "cpu" if problem else "cuda"
     log.info("decode_device_chosen", device=device, reason=problem, **figures)
     if problem and demanded:

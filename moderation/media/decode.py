@@ -115,7 +115,7 @@ class DecoderPool:
         answers: list[Answer] = []
         try:
             if self._ahead is not None and len(files) >= _FEWEST_AHEAD:
-                return self._decode_ahead(files, self._ahead)
+                return self._ahead.decode_all(files, self._turn)
             while left := files[len(answers) :]:
                 answers += self._turn(left[:MAX_IMAGES])
         finally:
@@ -143,29 +143,6 @@ class DecoderPool:
             lambda: self._start_child(kind),
             on_restart=self._on_restart,
         )
-
-    def _decode_ahead(self, files: Sequence[ImageFile], ahead: GpuDecoders) -> list[Answer]:
-        """Decode files where there is room: with a GPU if it is free, else with a child of ours."""
-        answers: dict[int, Answer] = {}
-        fresh = list(range(len(files)))
-        handed_on: list[int] = []
-        while fresh or handed_on:
-            batch = fresh[:MAX_BATCH_IMAGES]
-            found = ahead.decode([files[place] for place in batch]) if batch else None
-            if found is not None:
-                fresh = fresh[len(batch) :]
-                for place, answer in zip(batch, found, strict=True):
-                    if answer is None:
-                        handed_on.append(place)
-                    else:
-                        answers[place] = answer
-                continue
-            turn = [*handed_on, *fresh][:MAX_IMAGES]
-            done = dict(zip(turn, self._turn([files[place] for place in turn]), strict=False))
-            answers |= done
-            handed_on = [place for place in handed_on if place not in done]
-            fresh = [place for place in fresh if place not in done]
-        return [answers[place] for place in range(len(files))]
 
     def _turn(self, files: Sequence[ImageFile]) -> Sequence[Answer]:
         """Answers of one child, at least one: up to the image at which it failed."""

@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
     with early_domain() as is_early:
         desk = _open_desk(fields, int(max_pixels), device)
     if isinstance(desk, Exception):
-        parent.refuse(f"{type(desk).__name__}: {desk}"[:1000])
+        parent.refuse(f"{type(desk).__name__}: {desk}"[:600])
         return
     parent.greet(lock_down_for_gpu(MAX_BATCH_IMAGES, is_early=is_early))
     while (requests := parent.receive()) is not None:

@@ -12,7 +12,7 @@ from moderation.media.answers import Answer, HandedOn
 from moderation.media.files import ImageFile
 from moderation.media.process import ChildFailedError, DecoderProcess, Kind
 from moderation.media.sandbox import SandboxReport
-from moderation.media.wire import MAX_BATCH_IMAGES
+from moderation.media.wire import MAX_BATCH_IMAGES, MAX_IMAGES
 
 log = structlog.get_logger()
 
@@ -83,6 +83,35 @@ class GpuDecoders:
             raise ValueError("no process was asked for")
         return report
 
+    def decode_all(
+        self, files: Sequence[ImageFile], others: Callable[[Sequence[ImageFile]], Sequence[Answer]]
+    ) -> list[Answer]:
+        """Decode files where there is room: here if a process is free, else by `others`.
+
+        These get up to `MAX_IMAGES`, and answer for the first of them at least.
+        """
+        answers: dict[int, Answer] = {}
+        fresh = list(range(len(files)))
+        handed_on: list[int] = []
+        while fresh or handed_on:
+            batch = fresh[:MAX_BATCH_IMAGES]
+            found = self.decode([files[place] for place in batch]) if batch else None
+            if found is not None:
+                fresh = fresh[len(batch) :]
+                for place, answer in zip(batch, found, strict=True):
+                    if answer is None:
+                        handed_on.append(place)
+                    else:
+                        answers[place] = answer
+                continue
+            turn = [*handed_on, *fresh][:MAX_IMAGES]
+            # One at which a decoder failed is the last that it answered for.
+            done = dict(zip(turn, others([files[place] for place in turn]), strict=False))
+            answers |= done
+            handed_on = [place for place in handed_on if place not in done]
+            fresh = [place for place in fresh if place not in done]
+        return [answers[place] for place in range(len(files))]
+
     def decode(self, files: Sequence[ImageFile]) -> list[Answer | None] | None:
         """Decode up to `MAX_BATCH_IMAGES` files: an answer each, None where others are to decode.
 
@@ -132,6 +161,8 @@ class GpuDecoders:
 
     def _replace(self, *, failed: bool) -> None:
         """Have another process started: nobody waits for it, others decode until it is there."""
+        if failed:
+            self._on_restart()
         with self._lock:
             self._failures += failed
             if self._closed.is_set() or self._has_given_up():
@@ -142,8 +173,6 @@ class GpuDecoders:
             )
             self._starting.append(thread)
             thread.start()
-        if failed:
-            self._on_restart()
 
     def _restart(self) -> None:
         while not self._closed.wait(_WAIT_BEFORE_START_S):

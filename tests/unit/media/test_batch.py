@@ -200,6 +200,20 @@ def test_a_picture_of_another_size_than_its_header_says_is_refused() -> None:
     assert all(problem and "another size" in problem for problem in problems)
 
 
+def test_one_bad_file_among_many_costs_few_tries() -> None:
+    """A hostile file does not have all its neighbours decoded one by one."""
+    turns: list[int] = []
+
+    def decode(files: Sequence[torch.Tensor], device: torch.device) -> list[torch.Tensor]:
+        turns.append(len(files))
+        return decode_together(files, device)
+
+    files = [*SOUND * 5, BROKEN, *SOUND]
+    _, problems = _read(files, decode=decode)
+    assert [problem is None for problem in problems] == [data is not BROKEN for data in files]
+    assert len(turns) <= 13
+
+
 def test_failures_are_counted() -> None:
     """A device that fails is told from files that are not for it."""
     decoder = BatchDecoder(FRAMING, MAX_PIXELS, "cpu")

@@ -76,6 +76,18 @@ def test_one_that_is_slower_is_taken_only_on_demand(pool: DecoderPool) -> None:
     assert pool.at_once == MAX_BATCH_IMAGES
 
 
+def test_a_trial_that_fails_is_no_reason_to_stop(pool: DecoderPool) -> None:
+    """Whatever goes wrong is logged, and the pool goes on as before."""
+
+    def fail(pool: DecoderPool, files: Sequence[bytes]) -> float:
+        raise OSError("no descriptors are left")
+
+    line = _try(pool, fail, demanded=False)
+    assert (line["device"], line["reason"]) == ("cpu", "OSError: no descriptors are left")
+    assert pool.at_once == MAX_IMAGES
+    assert _works(pool)
+
+
 def test_the_speed_is_measured(pool: DecoderPool) -> None:
     """Both figures are of work that was done here."""
     with capture_logs() as logs:
