@@ -15,8 +15,9 @@ _KEYCAP = regex.compile(r"[0-9#*]\uFE0F?\u20E3")
 _WORD = regex.compile(r"[\p{L}\p{N}]")
 _EMOJI = regex.compile(r"[\p{Extended_Pictographic}\p{Regional_Indicator}]|\u20E3")
 
-# Most captions: a letter, and nothing that an address or a keycap has.
-_PLAIN = re.compile(r"[0-9 ,'!?-]*[A-Za-z][A-Za-z0-9 ,'!?-]*\.?")
+# Most captions: a letter, and nothing that an address or a keycap has; a full stop ends there
+# or before a blank.
+_PLAIN = re.compile(r"[0-9 ,'!?-]*[A-Za-z][A-Za-z0-9 ,'!?-]*(?:\. [A-Za-z0-9 ,'!?-]*)*\.?")
 
 NO_WORD = "the caption has no word that could match the image"
 

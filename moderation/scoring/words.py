@@ -43,26 +43,29 @@ class Words:
     def encode(self, caption: str) -> list[int]:
         """Token ids of all of a caption, without those of its start and end."""
         ids: list[int] = []
-        for word in self._pattern.findall(self._cleaned(caption)):
+        # No token reaches over a blank.
+        for word in self._words(caption):
             known = self._ids.get(word)
             ids += known if known is not None else self._learn(word)
         return ids
 
-    def _cleaned(self, caption: str) -> str:
+    def _words(self, caption: str) -> list[str]:
         if _PLAIN.fullmatch(caption):
-            return " ".join(caption.split()).lower()
+            return caption.lower().split()
         cleaned: str = self._tokenizer.clean_fn(caption)
-        return cleaned
+        return cleaned.split(" ")
 
     def _learn(self, word: str) -> tuple[int, ...]:
         tokenizer = self._tokenizer
-        letters = "".join(tokenizer.byte_encoder[byte] for byte in word.encode())
-        ids = tuple(tokenizer.encoder[part] for part in tokenizer.bpe(letters).split(" "))
-        if len(word) > _LONGEST_WORD_CHARS:
-            tokenizer.cache.pop(letters, None)
-            return ids
-        # Strangers invent words without end.
-        if len(self._ids) >= _MOST_WORDS:
-            self._ids.clear()
-        self._ids[word] = ids
-        return ids
+        ids: list[int] = []
+        for part in self._pattern.findall(word):
+            letters = "".join(tokenizer.byte_encoder[byte] for byte in part.encode())
+            ids += (tokenizer.encoder[piece] for piece in tokenizer.bpe(letters).split(" "))
+            if len(part) > _LONGEST_WORD_CHARS:
+                tokenizer.cache.pop(letters, None)
+        if len(word) <= _LONGEST_WORD_CHARS:
+            # Strangers invent words without end.
+            if len(self._ids) >= _MOST_WORDS:
+                self._ids.clear()
+            self._ids[word] = tuple(ids)
+        return tuple(ids)

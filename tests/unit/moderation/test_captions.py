@@ -1,9 +1,13 @@
 """Which captions hold a word that could match an image."""
 
+import re
+from unittest.mock import patch
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moderation import captions
 from moderation.captions import caption_fault
 from moderation.types import Reason
 
@@ -134,3 +138,11 @@ def test_urls_never_hide_a_word(word: str, urls: list[str], place: int) -> None:
 def test_without_letter_or_digit_nothing_is_scorable(caption: str) -> None:
     """Signs, marks and control characters alone never become a score."""
     assert caption_fault(caption) in (Reason.CAPTION_EMPTY, Reason.CAPTION_EMOJI_ONLY)
+
+
+@given(st.text("abC01 .,:/-'!?#*\n", max_size=20))
+def test_what_is_plainly_a_caption_is_one(caption: str) -> None:
+    """The short way for plain captions says what the whole way says."""
+    quick = caption_fault(caption)
+    with patch.object(captions, "_PLAIN", re.compile("(?!)")):
+        assert caption_fault(caption) is quick
