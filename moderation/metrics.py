@@ -18,6 +18,7 @@ from prometheus_client import (
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from moderation.distributions import Distributions
 from moderation.errors import SetupError
 from moderation.review.metrics import ReviewMetrics
 from moderation.settings import Settings
@@ -55,13 +56,14 @@ class Metrics:
             ["outcome", "reason"],
             registry=self.registry,
         )
-        self._stage = Histogram(
+        self.stages = Distributions(
             "captionguard_stage_duration_seconds",
             "Time a submission (forward and persist: a batch) spends in a stage.",
-            ["stage"],
-            buckets=_STAGE_BUCKETS_S,
+            label="stage",
+            values=STAGES,
+            bounds=_STAGE_BUCKETS_S,
             registry=self.registry,
-        )
+        ).of
         self._stage_cpu = Counter(
             "captionguard_stage_cpu_seconds",
             "CPU time of this process's threads in a stage; decoder processes have their own.",
@@ -69,7 +71,6 @@ class Metrics:
             registry=self.registry,
         )
         # Looking a label up costs more than counting does, and this is done for every image.
-        self.stages = {name: self._stage.labels(name) for name in STAGES}
         self.stages_cpu = {name: self._stage_cpu.labels(name) for name in CPU_STAGES}
         self.batch_items = Histogram(
             "captionguard_batch_items",
@@ -83,12 +84,12 @@ class Metrics:
             ["kind", "source"],
             registry=self.registry,
         )
-        self.match_scores = Histogram(
+        (self.match_scores,) = Distributions(
             "captionguard_match_score",
             "Calibrated match scores of scored submissions.",
-            buckets=_SCORE_BUCKETS,
+            bounds=_SCORE_BUCKETS,
             registry=self.registry,
-        )
+        ).of.values()
         self.shadow_verdicts = Counter(
             "captionguard_shadow_verdicts",
             "What a candidate says of scored submissions, beside what the live calibration says.",
