@@ -1,10 +1,14 @@
 """Structured logs: static event names with fields, one canonical line a submission."""
 
 import contextlib
+import json
 import logging
 import sys
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
 
+import orjson
 import structlog
 
 
@@ -12,7 +16,7 @@ class _Lines:
     """Writes lines to standard error. A full disk or a closed pipe loses them and stops nobody."""
 
     def msg(self, line: str) -> None:
-        """Write one line, in one piece."""
+        """Write one line, or several, in one piece."""
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
@@ -20,11 +24,43 @@ class _Lines:
     log = debug = info = warning = error = critical = exception = msg
 
 
+def _json(document: Any, default: Callable[[Any], Any]) -> str:
+    try:
+        return orjson.dumps(document, default=default).decode()
+    # Half a surrogate pair in a caption, a whole number of more than 64 bits.
+    except TypeError:
+        return json.dumps(document, default=default)
+
+
 def _hide_bodies(record: logging.LogRecord) -> bool:
     """Celery logs whole messages that it discards, with the captions and URLs in them."""
     if "body" in str(record.msg):
         record.msg, record.args, record.exc_info = "message_discarded_by_celery", (), None
     return True
+
+
+def info_each(event: str, documents: Iterable[Mapping[str, Any]]) -> None:
+    """Write an event's line for each document, all at this moment and in one piece.
+
+    As JSON past structlog, which takes three times as long for a line as building and rendering
+    it: for what is written of every submission.
+    """
+    if not _is_json():
+        for document in documents:
+            structlog.get_logger().info(event, **document)
+        return
+    common = {
+        "event": event,
+        "level": "info",
+        "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+    }
+    lines = [_json({**document, **common}, str) for document in documents]
+    if lines:
+        _Lines().msg("\n".join(lines))
+
+
+def _is_json() -> bool:
+    return isinstance(structlog.get_config()["processors"][-1], structlog.processors.JSONRenderer)
 
 
 def configure_logging(log_format: Literal["json", "console"], *, level: int = logging.INFO) -> None:
@@ -36,7 +72,7 @@ def configure_logging(log_format: Literal["json", "console"], *, level: int = lo
         structlog.processors.format_exc_info,
     ]
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
+        structlog.processors.JSONRenderer(serializer=_json)
         if log_format == "json"
         else structlog.dev.ConsoleRenderer()
     )

@@ -5,75 +5,70 @@ import hashlib
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 
 from moderation.batching import Stage
 from moderation.captions import NO_WORD, caption_fault
-from moderation.errors import TemporaryFault, Unscorable
+from moderation.errors import Unscorable
 from moderation.media.decode import DecoderPool
 from moderation.media.fetch import open_fetcher
 from moderation.media.files import ImageFile
-from moderation.media.wire import MAX_IMAGES
-from moderation.scoring.engine import Caption, Engine, Pair
-from moderation.types import Image, PairScore, Reason, Submission, Verdict
+from moderation.scoring.engine import Engine, Pair
+from moderation.scoring.flights import Outcome
+from moderation.types import Image, Reason, Submission
 from moderation.wiring import Services
+from workers.journey import Journey
 from workers.kept import KeptFiles
 
-
-@dataclass(slots=True)
-class Journey:
-    """How one submission fares, for its log line; times in seconds."""
-
-    submission: Submission
-    started_s: float = field(default_factory=time.perf_counter)
-    stages_s: dict[str, float] = field(default_factory=dict)
-    scored: "Future[PairScore]" = field(default_factory=Future)
-    fault: TemporaryFault | None = None
-    verdict: Verdict | None = None
+# What a thread does for many costs less each: woken between forward passes, it finds the CPU's
+# caches full of weights.
+_AT_ONCE = 64
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A journey whose image has a name, the SHA-256 of its file, and can be opened."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready(Pair):
+    """The pair of a journey; `data` is its image's file where that was fetched."""
 
     journey: Journey
-    caption: Caption
-    sha256: str
-    source: str
-    open: Callable[[], ImageFile]
+    data: bytes | None = None
 
 
 class Preparation:
     """Has journeys scored: reads captions, fetches and decodes images, stages the pairs.
 
     Images of a network are waited for one a thread. Those on a disk are taken many at a time,
-    whatever messages they came with, by one thread a decoder: done one by one between forward
-    passes, each finds the CPU's caches full of weights and costs four times as much.
+    whatever messages they came with, by one thread a decoder.
     """
 
-    def __init__(self, services: Services, decoder: DecoderPool, engine: Engine) -> None:
+    def __init__(
+        self,
+        services: Services,
+        decoder: DecoderPool,
+        engine: Engine,
+        on_outcomes: Callable[[Sequence[Journey]], object],
+    ) -> None:
         settings = services.settings
         self._services = services
         self._metrics = services.metrics
         self._decoder = decoder
         self._engine = engine
+        self._on_outcomes = on_outcomes
         self.kept = KeptFiles()
         self._fetcher = open_fetcher(settings)
         self._fetching = ThreadPoolExecutor(settings.fetch_threads, "captionguard-fetch")
         self._decoding: Stage[Journey] = Stage(
             self._prepare,
-            max_items=MAX_IMAGES,
+            max_items=max(decoder.at_once, _AT_ONCE),
             name="captionguard-decode",
-            threads=decoder.processes,
+            threads=decoder.threads,
             # Journeys are in memory anyway: it is their pixels that the engine bounds.
             max_staged=sys.maxsize,
         )
 
     def begin(self, journeys: Sequence[Journey]) -> None:
-        """Have each journey `scored`: with a cosine, or with what kept it from one."""
+        """Have each journey handed to `on_outcomes`, with a score or with what kept it from one."""
         is_local = self._services.blobs.is_local
         near = [j for j in journeys if is_local and j.submission.image.url is None]
         self._decoding.submit(near)
@@ -93,14 +88,22 @@ class Preparation:
             ready = self._ready(journeys)
         except BaseException as error:
             # Whoever waits for a journey must learn of it, or would wait for ever.
-            for journey in journeys:
-                if not journey.scored.done():
-                    journey.scored.set_exception(error)
+            self._end([(journey, error) for journey in journeys])
             return
-        # Of what it raises the engine tells whoever waits: settled twice, a journey would end
-        # the lane that comes second.
+        # Of what it raises the engine tells whoever waits: told twice, a journey would be
+        # judged twice.
         with contextlib.suppress(BaseException):
-            self._stage(ready)
+            self._engine.score_all(
+                ready, lambda places: self._read([ready[p] for p in places]), self._scored
+            )
+
+    def _scored(self, told: Sequence[tuple[_Ready, Outcome]]) -> None:
+        self._end([(ready.journey, outcome) for ready, outcome in told])
+
+    def _end(self, outcomes: Sequence[tuple[Journey, Outcome]]) -> None:
+        for journey, outcome in outcomes:
+            journey.outcome = outcome
+        self._on_outcomes([journey for journey, _ in outcomes])
 
     def _ready(self, journeys: Sequence[Journey]) -> list[_Ready]:
         now = datetime.now(UTC)
@@ -108,47 +111,44 @@ class Preparation:
             waited_s = max(0.0, (now - journey.submission.created_at).total_seconds())
             journey.stages_s["queue_wait"] = waited_s
         self._observe("queue_wait", journeys)
-        found: list[_Ready] = []
+        ready: list[_Ready] = []
+        failed: list[tuple[Journey, Outcome]] = []
         for journey in journeys:
             try:
-                found.append(self._named(journey, self._caption(journey.submission)))
+                self._check(journey.submission)
+                ready.append(self._named(journey))
             except BaseException as error:
-                journey.scored.set_exception(error)
-        return found
+                failed.append((journey, error))
+        if failed:
+            self._end(failed)
+        return ready
 
-    def _caption(self, submission: Submission) -> Caption:
-        """Read a caption; raises `Unscorable` before anything is fetched in vain."""
+    def _check(self, submission: Submission) -> None:
+        """Raise `Unscorable` before anything is fetched in vain."""
         deaths = submission.attempts - submission.faults - 1
         if deaths >= self._services.settings.max_attempts:
             raise Unscorable(Reason.SCORING_FAILED, f"{deaths} workers died while they had it")
         if fault := caption_fault(submission.caption):
             raise Unscorable(fault, NO_WORD)
-        return self._engine.read_caption(submission.caption)
 
-    def _named(self, journey: Journey, caption: Caption) -> _Ready:
-        image = journey.submission.image
-        if image.url is None:
+    def _named(self, journey: Journey) -> _Ready:
+        submission = journey.submission
+        if submission.image.url is None:
             # A blob's key is its content's name, so that a known one is not even fetched.
-            key = image.blob or ""
-            return _Ready(journey, caption, key, "blob", partial(self._services.blobs.open, key))
+            return _Ready(submission.image.blob or "", submission.caption, "blob", journey=journey)
         started_s, started_cpu_s = time.perf_counter(), time.thread_time()
         try:
-            data = self._fetcher.fetch(image.url)
+            data = self._fetcher.fetch(submission.image.url)
         finally:
             journey.stages_s["fetch"] = time.perf_counter() - started_s
             self._observe("fetch", [journey])
             self._metrics.stages_cpu["fetch"].inc(time.thread_time() - started_cpu_s)
-        self.kept.keep(journey.submission.id, data)
+        self.kept.keep(submission.id, data)
         name = hashlib.sha256(data).hexdigest()
-        return _Ready(journey, caption, name, "url", partial(ImageFile.of, data))
+        return _Ready(name, submission.caption, "url", journey=journey, data=data)
 
     def _observe(self, stage: str, journeys: Sequence[Journey]) -> None:
-        for journey in journeys:
-            self._metrics.stages[stage].observe(journey.stages_s[stage])
-
-    def _stage(self, ready: Sequence[_Ready]) -> None:
-        pairs = [Pair(r.sha256, r.caption, r.source, r.journey.scored) for r in ready]
-        self._engine.score_all(pairs, lambda places: self._read([ready[p] for p in places]))
+        self._metrics.stages[stage].observe_all([j.stages_s[stage] for j in journeys])
 
     def _read(self, ready: Sequence[_Ready]) -> list[Image | BaseException]:
         """Decode images; one that cannot be opened or decoded keeps none of the others."""
@@ -173,7 +173,7 @@ class Preparation:
         for place, each in enumerate(ready):
             started_s = time.perf_counter()
             try:
-                files.append(each.open())
+                files.append(self._file(each))
                 opened.append(place)
             except Exception as error:
                 outcomes[place] = error
@@ -182,3 +182,8 @@ class Preparation:
         self._observe("fetch", [each.journey for each in ready if each.source == "blob"])
         self._metrics.stages_cpu["fetch"].inc(time.thread_time() - started_cpu_s)
         return files, opened
+
+    def _file(self, ready: _Ready) -> ImageFile:
+        if ready.data is None:
+            return self._services.blobs.open(ready.sha256)
+        return ImageFile.of(ready.data)

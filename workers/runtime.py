@@ -3,7 +3,7 @@
 import resource
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,14 +16,15 @@ from moderation.review.opening import opening
 from moderation.scoring.engine import BatchReport, Engine, open_engine
 from moderation.scoring.model import ClipModel, load_model
 from moderation.settings import Settings
-from moderation.store import secrets, submissions, verdicts
+from moderation.store import secrets, submissions
 from moderation.store.cases import NewCase
 from moderation.store.submissions import Wanted
-from moderation.types import Calibration, Submission, Verdict
+from moderation.types import Calibration, Submission
 from moderation.wiring import Services
 from thresholds.artifact import Artifact, calibration_for
 from workers.auditing import Audits
 from workers.copies import Copier
+from workers.judge import Judge
 from workers.prefetch import Prefetch
 from workers.prepare import Preparation
 from workers.published import Calibrations
@@ -31,11 +32,8 @@ from workers.recovery import until_database_answers
 
 log = structlog.get_logger()
 
-_PERSIST_BATCHES = 64
 _CLAIM_MESSAGES = 64
 _OPEN_FILES = 65_536
-
-Judged = Sequence[tuple[UUID, Verdict]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +66,7 @@ def open_scorer(settings: Settings, metrics: Metrics, artifact: Artifact | None)
         metrics.batch_items.observe(max(report.images, report.captions))
         metrics.stages["forward"].observe(report.forward_s)
         metrics.stages_cpu["forward"].inc(report.forward_cpu_s)
-        for wait_s in report.waits_s:
-            metrics.stages["batch_wait"].observe(wait_s)
+        metrics.stages["batch_wait"].observe_all(report.waits_s)
 
     engine = open_engine(model, settings, on_batch=count, on_embeddings=metrics.count_embeddings)
     log.info(
@@ -92,7 +89,12 @@ def open_scorer(settings: Settings, metrics: Metrics, artifact: Artifact | None)
     return Scorer(
         model=engine.model,
         calibration=calibration,
-        decoder=open_decoder(model.framing, settings, on_restart=metrics.decoder_restarts.inc),
+        decoder=open_decoder(
+            model.framing,
+            settings,
+            on_restart=metrics.decoder_restarts.inc,
+            model_device=model.device.type,
+        ),
         engine=engine,
     )
 
@@ -129,17 +131,14 @@ class Runtime:
         self.stopping = threading.Event()
         with services.database.begin() as connection:
             draws = secrets.draws(connection)
-        self._open_case = opening(
+        open_case = opening(
             draws,
             twice_share=services.settings.review_twice_share,
             inclusion=audits.inclusion,
         )
-        self.preparation = Preparation(services, scorer.decoder, scorer.engine)
+        self._judge = Judge(services, calibrations, worker_id, open_case, self._copy)
+        self.preparation = Preparation(services, scorer.decoder, scorer.engine, self._judge.take)
         self.copier = Copier(services, self.preparation.kept)
-        self.recording: Batcher[Judged, set[UUID]] = Batcher(
-            self._record, max_items=_PERSIST_BATCHES, name="captionguard-record"
-        )
-
         self.claiming: Batcher[Wanted, list[Submission]] = Batcher(
             self._claim, max_items=_CLAIM_MESSAGES, name="captionguard-claim"
         )
@@ -149,14 +148,16 @@ class Runtime:
         self.claiming.close()
         self.preparation.close()
         self.scorer.close()
-        self.recording.close()
+        self._judge.close()
         self.copier.close()
 
     def _claim(self, messages: Sequence[Wanted]) -> list[list[Submission]]:
         """Lease what the messages that have come in since the last time carry."""
 
         def lease() -> dict[str, list[Submission]]:
-            with self.services.database.begin() as connection:
+            # One statement: a transaction around it would be two messages more.
+            with self.services.database.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
                 return submissions.claim(
                     connection,
                     messages,
@@ -168,32 +169,8 @@ class Runtime:
         # A message that came twice in one batch claims once.
         return [leased.pop(message.message_id, []) for message in messages]
 
-    def _record(self, batches: Sequence[Judged]) -> list[set[UUID]]:
-        """Store what has come in since the last time in one transaction.
-
-        A batch's result are the ids whose verdict was the first of its submission.
-        """
-        started_s = time.perf_counter()
-        everything = [judged for batch in batches for judged in batch]
-        # Once for all tries: what is drawn is drawn with one probability. Of two verdicts the
-        # first is recorded.
-        opened: dict[UUID, NewCase | None] = {}
-        for id_, verdict in everything:
-            if id_ not in opened:
-                opened[id_] = self._open_case(id_, verdict)
-
-        def store() -> set[UUID]:
-            with self.services.database.begin() as connection:
-                return verdicts.record(connection, everything, lambda id_, _: opened[id_])
-
-        first = until_database_answers(store)
+    def _copy(self, opened: Mapping[UUID, NewCase | None]) -> None:
+        """Have copies made of the images of cases that are stored, and forget all others."""
         self.preparation.kept.drop(id_ for id_, case in opened.items() if case is None)
         if any(opened.values()):
             self.copier.wake()
-        self.services.metrics.stages["persist"].observe(time.perf_counter() - started_s)
-        told = []
-        for batch in batches:
-            # One that two messages carried, after a pause, is told by the first of them alone.
-            told.append({id_ for id_, _ in batch} & first)
-            first -= told[-1]
-        return told

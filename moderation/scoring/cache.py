@@ -65,12 +65,22 @@ class EmbeddingCache:
         """How much memory the entries take, about."""
         return self._bytes
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether what is not in memory may be found elsewhere."""
+        return self._shared is not None
+
     def get(self, key: Key) -> Embedding | None:
         """Look in memory only: this is quick."""
+        return self.find([key])[0]
+
+    def find(self, keys: Sequence[Key]) -> list[Embedding | None]:
+        """The same for many at once."""
         with self._lock:
-            found = self._entries.get(key)
-            if found is not None:
-                self._entries.move_to_end(key)
+            found = [self._entries.get(key) for key in keys]
+            for key, embedding in zip(keys, found, strict=True):
+                if embedding is not None:
+                    self._entries.move_to_end(key)
             return found
 
     def fetch(self, key: Key) -> Embedding | None:

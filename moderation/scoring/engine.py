@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +13,11 @@ import torch
 
 from moderation.batching import Stage
 from moderation.scoring.cache import Embedding, EmbeddingCache, Key, Kind, Source
-from moderation.scoring.flights import Flight, Flights, Passenger
+from moderation.scoring.flights import Answer, Flight, Flights, Outcome, Passenger
 from moderation.scoring.model import ClipModel
 from moderation.scoring.precision import Wanted, choose_precision
 from moderation.scoring.shared_cache import SharedCache, SharedCacheAddress
-from moderation.scoring.text import CaptionTokenizer, Tokens
+from moderation.scoring.text import CaptionTokenizer
 from moderation.scoring.towers import Vectors
 from moderation.settings import Settings
 from moderation.types import Image, Note, PairScore, Pixels
@@ -35,26 +35,16 @@ class BatchReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Caption:
-    """A caption and its tokens; None where its embedding was known."""
-
-    key: Key
-    text: str
-    tokens: Tokens | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Pair:
-    """An image, named by the SHA-256 of its file, and a caption; `scored` gets their score.
+    """An image, named by the SHA-256 of its file, and a caption.
 
     What an image fails with reaches all who wait for the same image from the same `source`:
     one's missing blob is no fault of another's file.
     """
 
     sha256: str
-    caption: Caption
+    caption: str
     source: str = ""
-    scored: "Future[PairScore]" = field(default_factory=Future)
 
 
 class _Job(NamedTuple):
@@ -111,40 +101,36 @@ class Engine:
             max_staged=2 * self.lanes * max_jobs,
         )
 
-    def read_caption(self, caption: str) -> Caption:
-        """Tokenize a caption, unless its embedding is known."""
-        key = Key("text", hashlib.sha256(caption.encode()).hexdigest())
-        if self._cache.get(key) is not None:
-            return Caption(key, caption)
-        return Caption(key, caption, self._tokenizer.tokenize(caption))
-
     def score(
-        self, sha256: str, read: Callable[[], Image], caption: Caption | str, *, source: str = ""
+        self, sha256: str, read: Callable[[], Image], caption: str, *, source: str = ""
     ) -> "Future[PairScore]":
-        """Stage one pair; `read` decodes its image, as in `score_all`.
+        """Stage one pair; `read` decodes its image, as in `score_all`. Raises what that raises."""
+        scored: Future[PairScore] = Future()
 
-        Raises what `read` raises, and what a caption cannot be tokenized for.
-        """
-        if isinstance(caption, str):
-            caption = self.read_caption(caption)
-        pair = Pair(sha256, caption, source)
-        self.score_all([pair], lambda _: [read()])
-        return pair.scored
+        def answer(told: Sequence[tuple[Pair, Outcome]]) -> None:
+            _settle(scored, told[0][1])
+
+        self.score_all([Pair(sha256, caption, source)], lambda _: [read()], answer)
+        return scored
 
     def score_all(
         self,
         pairs: Sequence[Pair],
         read: Callable[[Sequence[int]], Sequence[Image | BaseException]],
+        answer: Answer,
     ) -> None:
-        """Stage pairs; each one's `scored` gets its score, or what kept it from one.
+        """Stage pairs; `answer` is given each of them once, with its score or what kept it away.
+
+        It is called on the threads that compute, with as many pairs as have been scored by then,
+        also those of other calls that gave the same `answer`.
 
         `read` decodes images, framed for this model, on the calling thread: those of the pairs
         at the places that it is given, one for each image that is neither known nor under way.
         It returns, in order, the images or what they failed with; what it raises is raised here
-        too, when those that it does not concern are staged. Whatever is raised here, `scored` of
-        each is the engine's to settle, and nobody else's. Blocks while much is staged.
+        too, when those that it does not concern are staged. Whatever is raised here, each pair is
+        answered by the engine, and by nobody else. Blocks while much is staged.
         """
-        passengers = [Passenger(place, pair.scored) for place, pair in enumerate(pairs)]
+        passengers = [Passenger(place, pair, answer) for place, pair in enumerate(pairs)]
         try:
             raised = self._board(pairs, passengers, read)
         except BaseException as error:
@@ -171,13 +157,18 @@ class Engine:
         # Not the caption of an image that has failed: nobody needs it.
         captions = self._flights.board(
             [
-                (pairs[passenger.place].caption.key, "", passenger)
+                (_key_of(pairs[passenger.place].caption), "", passenger)
                 for passenger in passengers
                 if passenger.fault is None
             ]
         )
         try:
-            jobs += [self._job_of(f, pairs[f.began_at].caption) for f in captions]
+            for flight in captions:
+                try:
+                    jobs.append(self._job_of(flight, pairs[flight.began_at].caption))
+                except Exception as error:
+                    # What a tokenizer cannot read is no fault of its neighbours.
+                    self._flights.land([(flight, error)])
             self._stage.submit(jobs)
         except BaseException as error:
             self._flights.land([(f, error) for f in (*captions, *(job.flight for job in jobs))])
@@ -189,9 +180,8 @@ class Engine:
         self._stage.close()
         self._cache.close()
 
-    def _job_of(self, flight: Flight, caption: Caption) -> _Job:
-        # It may have left the cache since it was looked for.
-        tokens = caption.tokens or self._tokenizer.tokenize(caption.text)
+    def _job_of(self, flight: Flight, caption: str) -> _Job:
+        tokens = self._tokenizer.tokenize(caption)
         notes = (Note.CAPTION_TRUNCATED,) if tokens.truncated else ()
         return _Job(flight, notes, time.perf_counter(), tokens=tokens.ids)
 
@@ -257,6 +247,20 @@ def open_engine(
         on_batch=on_batch,
         on_embeddings=on_embeddings,
     )
+
+
+def _key_of(caption: str) -> Key:
+    return Key("text", hashlib.sha256(caption.encode()).hexdigest())
+
+
+def _settle(scored: "Future[PairScore]", outcome: Outcome) -> None:
+    # One whose caller gave up: setting a cancelled future is an error.
+    if not scored.set_running_or_notify_cancel():
+        return
+    if isinstance(outcome, PairScore):
+        scored.set_result(outcome)
+    else:
+        scored.set_exception(outcome)
 
 
 def _chunks(jobs: Sequence[_Job], size: int) -> list[Sequence[_Job]]:

@@ -4,11 +4,16 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 from moderation.scoring.cache import Embedding, EmbeddingCache, Key, Kind, Source
 from moderation.types import PairScore
+
+# What became of a pair: its score, or what kept it from one.
+Outcome = PairScore | BaseException
+# Is given pairs with their outcomes, as many at once as have them; it must not raise.
+Answer = Callable[[Sequence[tuple[Any, Outcome]]], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -16,13 +21,14 @@ class Passenger:
     """A pair on its way to a score; `place` is where it stands among those it came with."""
 
     place: int
-    scored: "Future[PairScore]"
+    pair: Any
+    answer: Answer
     image: Embedding | None = None
     text: Embedding | None = None
     fault: BaseException | None = None
 
     def arrive(self, kind: Kind, outcome: Embedding | BaseException) -> bool:
-        """Take one half, or what kept it away; whether the pair is to be settled now."""
+        """Take one half, or what kept it away; whether the pair is to be answered now."""
         if self.fault is not None or (self.image is not None and self.text is not None):
             return False
         if isinstance(outcome, BaseException):
@@ -34,26 +40,29 @@ class Passenger:
         self.text = outcome
         return self.image is not None
 
-    def settle(self) -> None:
-        """Give the score, or what kept the pair from one, to whoever waits."""
-        # One whose caller gave up: setting a cancelled future is an error.
-        if not self.scored.set_running_or_notify_cancel():
-            return
-        try:
-            self.scored.set_result(self._score())
-        # Whatever ended another thread's reading must not leave this one waiting.
-        except BaseException as error:
-            self.scored.set_exception(error)
-
-    def _score(self) -> PairScore:
+    def outcome(self) -> Outcome:
+        """The score of a pair that is to be answered, or what kept it from one."""
         if self.fault is not None or self.image is None or self.text is None:
-            raise self.fault or RuntimeError("half a pair")
-        cosine = float(self.image.vector @ self.text.vector)
+            return self.fault or RuntimeError("half a pair")
+        try:
+            cosine = float(self.image.vector @ self.text.vector)
+        # Whatever it is, whoever waits must learn of it.
+        except BaseException as error:
+            return error
         # `min` and `max` would make it 1, a perfect match.
         if math.isnan(cosine):
-            raise ArithmeticError("the model computed a vector that is not a number")
+            return ArithmeticError("the model computed a vector that is not a number")
         # Rounding may leave a unit vector a little longer than one.
         return PairScore(max(-1.0, min(1.0, cosine)), self.image.notes + self.text.notes)
+
+
+def _answer(complete: Sequence[Passenger]) -> None:
+    """Tell those who wait, each once for all of its pairs."""
+    outcomes: dict[Answer, list[tuple[Any, Outcome]]] = {}
+    for passenger in complete:
+        outcomes.setdefault(passenger.answer, []).append((passenger.pair, passenger.outcome()))
+    for answer, told in outcomes.items():
+        answer(told)
 
 
 @dataclass(slots=True, eq=False)
@@ -94,8 +103,9 @@ class Flights:
         complete: list[Passenger] = []
         sources: Counter[tuple[Kind, Source]] = Counter()
         with self._lock:
-            for key, source, passenger in wanted:
-                if (known := self._cache.get(key)) is not None:
+            found = self._cache.find([key for key, _, _ in wanted])
+            for (key, source, passenger), known in zip(wanted, found, strict=True):
+                if known is not None:
                     sources[key.kind, "memory"] += 1
                     if passenger.arrive(key.kind, known):
                         complete.append(passenger)
@@ -107,8 +117,7 @@ class Flights:
                 else:
                     sources[key.kind, "in_flight"] += 1
                 flight.passengers.append(passenger)
-        for passenger in complete:
-            passenger.settle()
+        _answer(complete)
         try:
             left = self._without_shared(new, sources)
             for (kind, came_from), count in sources.items():
@@ -131,20 +140,22 @@ class Flights:
                     continue
                 del self._under_way[flight.key, flight.source]
                 complete += [p for p in flight.passengers if p.arrive(flight.key.kind, outcome)]
-        for passenger in complete:
-            passenger.settle()
+        _answer(complete)
 
     def give_up(self, passengers: Sequence[Passenger], error: BaseException) -> None:
-        """Settle those that are not settled with an error; what they waited for goes on."""
+        """Answer those that are not answered with an error; what they waited for goes on."""
         with self._lock:
             left = [passenger for passenger in passengers if passenger.arrive("image", error)]
-        for passenger in left:
-            passenger.settle()
+        _answer(left)
 
     def _without_shared(
         self, new: list[Flight], sources: "Counter[tuple[Kind, Source]]"
     ) -> list[Flight]:
         """Land what another worker has computed; the flights that are left."""
+        if not self._cache.is_shared:
+            for flight in new:
+                sources[flight.key.kind, "computed"] += 1
+            return new
         left: list[Flight] = []
         landed: list[tuple[Flight, Embedding | BaseException]] = []
         for flight in new:

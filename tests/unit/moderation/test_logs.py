@@ -1,7 +1,10 @@
 """Log lines never stop the work they tell of."""
 
+import json
 import subprocess
 import sys
+
+import pytest
 
 CODE = """
 import structlog
@@ -23,3 +26,40 @@ def test_a_full_disk_stops_nobody() -> None:
             check=False,
         )
     assert done.stdout == "went on\n"
+
+
+EACH = """
+import sys
+import structlog
+from moderation.logs import configure_logging, info_each
+configure_logging(sys.argv[1])
+documents = [{"id": "1", "score": 0.5, "notes": ("a",)}, {"id": "\\ud800", "score": None, "notes": ()}]
+if sys.argv[2] == "together":
+    info_each("submission", documents)
+else:
+    for document in documents:
+        structlog.get_logger().info("submission", **document)
+"""
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_lines_written_together_are_as_each_by_itself(log_format: str) -> None:
+    """But for their times, also where a text is none that UTF-8 can write."""
+
+    def lines(way: str) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", EACH, log_format, way],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stderr.splitlines()
+
+    together, alone = lines("together"), lines("alone")
+    assert len(together) == len(alone) == 2
+    assert all("submission" in line for line in together)
+    if log_format == "json":
+        for one, other in zip(together, alone, strict=True):
+            ours, theirs = json.loads(one), json.loads(other)
+            assert ours.pop("timestamp")[:10] == theirs.pop("timestamp")[:10]
+            assert list(ours.items()) == list(theirs.items())

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 import torch
@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moderation.errors import Unscorable
-from moderation.scoring.engine import Engine, Pair
+from moderation.scoring.engine import Pair
+from moderation.scoring.flights import Outcome
 from moderation.scoring.model import ClipModel
 from moderation.types import Image, PairScore, Reason
 from tests.unit.scoring.engines import (
@@ -35,8 +36,8 @@ def stock(model: ClipModel) -> torch.Tensor:
     return stock_cosines(model)
 
 
-def _pairs(engine: Engine, numbers: Sequence[tuple[int, int]], source: str = "") -> list[Pair]:
-    return [Pair(str(i), engine.read_caption(CAPTIONS[c]), source) for i, c in numbers]
+def _pairs(numbers: Sequence[tuple[int, int]], source: str = "") -> list[Pair]:
+    return [Pair(str(i), CAPTIONS[c], source) for i, c in numbers]
 
 
 def _reading(numbers: Sequence[tuple[int, int]], bad: frozenset[int], read: list[int]) -> Read:
@@ -54,11 +55,35 @@ def _fault(image: int) -> Unscorable:
     return Unscorable(Reason.IMAGE_CORRUPT, f"image {image}")
 
 
-def _outcome(pair: Pair) -> PairScore | str:
-    try:
-        return pair.scored.result(PATIENCE_S)
-    except Unscorable as error:
-        return error.detail
+class Told:
+    """Keeps what an engine tells of pairs, and waits for it."""
+
+    def __init__(self) -> None:
+        self.twice: list[Pair] = []
+        self._lock = threading.Lock()
+        self._told: dict[int, Future[Outcome]] = {}
+
+    def __call__(self, told: Sequence[tuple[Pair, Outcome]]) -> None:
+        """Be told."""
+        for pair, outcome in told:
+            future = self._future(pair)
+            if future.done():
+                self.twice.append(pair)
+            else:
+                future.set_result(outcome)
+
+    def of(self, pair: Pair) -> Outcome:
+        """What was told of a pair."""
+        return self._future(pair).result(PATIENCE_S)
+
+    def detail(self, pair: Pair) -> Outcome | str:
+        """The same, or the words of what its image failed with."""
+        outcome = self.of(pair)
+        return outcome.detail if isinstance(outcome, Unscorable) else outcome
+
+    def _future(self, pair: Pair) -> "Future[Outcome]":
+        with self._lock:
+            return self._told.setdefault(id(pair), Future())
 
 
 @settings(max_examples=60)
@@ -82,13 +107,16 @@ def test_many_fare_as_one(
     """
     read: list[int] = []
 
-    def stage(numbers: list[tuple[int, int]]) -> list[PairScore | str]:
+    def stage(numbers: list[tuple[int, int]]) -> list[Outcome | str]:
         asked: list[int] = []
-        pairs = _pairs(engine, numbers)
-        engine.score_all(pairs, _reading(numbers, bad, asked))
+        told = Told()
+        pairs = _pairs(numbers)
+        engine.score_all(pairs, _reading(numbers, bad, asked), told)
         assert len(asked) == len(set(asked))
         read.extend(asked)
-        return [_outcome(pair) for pair in pairs]
+        outcomes = [told.detail(pair) for pair in pairs]
+        assert not told.twice
+        return outcomes
 
     with opened(model, cache_bytes=CACHES[cache]) as engine, ThreadPoolExecutor(n_callers) as do:
         outcomes = list(do.map(stage, chunks))
@@ -109,18 +137,19 @@ def test_a_chunk_and_single_pairs_share_what_is_under_way(
     model: ClipModel, stock: torch.Tensor
 ) -> None:
     """What one caller computes, others wait for, however many they bring."""
-    gate, read = Gate(), list[int]()
+    gate, read, told = Gate(), list[int](), Told()
     numbers = [(0, 0), (1, 0), (0, 1)]
     with held(model, gate, lanes=1) as engine:
         engine.score("7", lambda: Image(IMAGES[7].copy()), CAPTIONS[2])
         assert gate.reached.wait(PATIENCE_S)
         single = engine.score("0", lambda: Image(IMAGES[0].copy()), CAPTIONS[0])
-        pairs = _pairs(engine, numbers)
-        engine.score_all(pairs, _reading(numbers, frozenset(), read))
-        again = _pairs(engine, numbers)
-        engine.score_all(again, _reading(numbers, frozenset(), read))
+        pairs = _pairs(numbers)
+        engine.score_all(pairs, _reading(numbers, frozenset(), read), told)
+        again = _pairs(numbers)
+        engine.score_all(again, _reading(numbers, frozenset(), read), told)
         gate.go_on.set()
-        cosines = [pair.scored.result(PATIENCE_S).cosine for pair in (*pairs, *again)]
+        scores = [told.of(pair) for pair in (*pairs, *again)]
+        cosines = [score.cosine for score in scores if isinstance(score, PairScore)]
         assert single.result(PATIENCE_S).cosine == cosines[0]
     assert read == [1]
     assert sum(report.images for report in gate.reports) == 3
@@ -133,11 +162,11 @@ def test_a_fault_is_shared_within_its_source_only(model: ClipModel) -> None:
     def read(places: Sequence[int]) -> list[Image | BaseException]:
         return [_fault(place) if place == 0 else Image(IMAGES[0].copy()) for place in places]
 
+    told = Told()
     with opened(model) as engine:
-        caption = engine.read_caption(CAPTIONS[0])
-        pairs = [Pair("0", caption, source) for source in ("blob", "url", "blob")]
-        engine.score_all(pairs, read)
-        outcomes = [_outcome(pair) for pair in pairs]
+        pairs = [Pair("0", CAPTIONS[0], source) for source in ("blob", "url", "blob")]
+        engine.score_all(pairs, read, told)
+        outcomes = [told.detail(pair) for pair in pairs]
     assert outcomes[0] == outcomes[2] == "image 0"
     assert isinstance(outcomes[1], PairScore)
 
@@ -151,13 +180,14 @@ def test_what_reading_raises_reaches_those_whom_it_concerns(
     def read(_: Sequence[int]) -> list[Image | BaseException]:
         raise error
 
+    told = Told()
     with opened(model) as engine:
         engine.score("0", lambda: Image(IMAGES[0].copy()), CAPTIONS[0]).result(PATIENCE_S)
-        pairs = _pairs(engine, [(0, 1), (1, 1), (1, 2)])
+        pairs = _pairs([(0, 1), (1, 1), (1, 2)])
         with pytest.raises(type(error), match="no disk"):
-            engine.score_all(pairs, read)
-        assert isinstance(_outcome(pairs[0]), PairScore)
-        assert [pair.scored.exception(PATIENCE_S) for pair in pairs[1:]] == [error] * 2
+            engine.score_all(pairs, read, told)
+        assert isinstance(told.of(pairs[0]), PairScore)
+        assert [told.of(pair) for pair in pairs[1:]] == [error] * 2
 
 
 def test_a_failing_callback_leaves_nothing_under_way(model: ClipModel) -> None:
@@ -168,58 +198,56 @@ def test_a_failing_callback_leaves_nothing_under_way(model: ClipModel) -> None:
         if fails and fails.pop():
             raise ArithmeticError("no metric")
 
-    numbers = [(0, 0)]
+    numbers, told = [(0, 0)], Told()
     with opened(model, on_embeddings=count) as engine:
-        pair, later = _pairs(engine, [*numbers, *numbers])
+        pair, later = _pairs([*numbers, *numbers])
         with pytest.raises(ArithmeticError, match="no metric"):
-            engine.score_all([pair], _reading(numbers, frozenset(), []))
-        assert isinstance(pair.scored.exception(PATIENCE_S), ArithmeticError)
-        engine.score_all([later], _reading(numbers, frozenset(), []))
-        assert isinstance(_outcome(later), PairScore)
+            engine.score_all([pair], _reading(numbers, frozenset(), []), told)
+        assert isinstance(told.of(pair), ArithmeticError)
+        engine.score_all([later], _reading(numbers, frozenset(), []), told)
+        assert isinstance(told.of(later), PairScore)
 
 
 def test_too_few_images_are_an_error_and_not_a_hang(model: ClipModel) -> None:
     """Whoever reads loses no pair."""
+    told = Told()
     with opened(model) as engine:
-        pairs = _pairs(engine, [(0, 0), (1, 0)])
+        pairs = _pairs([(0, 0), (1, 0)])
         with pytest.raises(RuntimeError, match="1 images for 2"):
-            engine.score_all(pairs, lambda places: [Image(IMAGES[0].copy())])
-        assert all(pair.scored.exception(PATIENCE_S) for pair in pairs)
+            engine.score_all(pairs, lambda places: [Image(IMAGES[0].copy())], told)
+        assert all(isinstance(told.of(pair), RuntimeError) for pair in pairs)
 
 
 def test_who_gave_up_harms_nobody(model: ClipModel) -> None:
-    """A pair that was cancelled is left out; its neighbours are scored."""
+    """A pair whose caller has given up is left out; its neighbours are scored."""
     gate = Gate()
-    numbers = [(0, 0), (1, 1), (2, 2)]
     with held(model, gate, lanes=1) as engine:
-        pairs = _pairs(engine, numbers)
-        engine.score_all(pairs, _reading(numbers, frozenset(), []))
-        assert pairs[1].scored.cancel()
+        scores = [
+            engine.score(str(n), lambda: Image(IMAGES[0].copy()), CAPTIONS[n]) for n in range(3)
+        ]
+        assert scores[1].cancel()
         gate.go_on.set()
-        assert all(isinstance(_outcome(pairs[place]), PairScore) for place in (0, 2))
+        assert all(isinstance(scores[n].result(PATIENCE_S), PairScore) for n in (0, 2))
 
 
 def test_a_closed_engine_says_so_to_all(model: ClipModel) -> None:
     """What can no longer be staged fails at once, and nobody waits for it."""
     with opened(model) as engine:
         pass
-    pairs = _pairs(engine, [(0, 0), (1, 1)])
+    told, pairs = Told(), _pairs([(0, 0), (1, 1)])
     with pytest.raises(RuntimeError, match="closed"):
-        engine.score_all(pairs, _reading([(0, 0), (1, 1)], frozenset(), []))
-    assert all(isinstance(pair.scored.exception(0), RuntimeError) for pair in pairs)
+        engine.score_all(pairs, _reading([(0, 0), (1, 1)], frozenset(), []), told)
+    assert all(isinstance(told.of(pair), RuntimeError) for pair in pairs)
 
 
 def test_more_than_may_be_staged_is_staged_in_time(model: ClipModel) -> None:
     """A chunk larger than the room for it waits for room, and loses nothing."""
-    numbers = [(n % len(IMAGES), n % len(CAPTIONS)) for n in range(40)]
+    told, numbers = Told(), [(n % len(IMAGES), n % len(CAPTIONS)) for n in range(40)]
     with opened(model, max_batch_items=1, lanes=1, cache_bytes=0) as engine:
-        pairs = [
-            Pair(f"{place}", engine.read_caption(f"{CAPTIONS[c]} {place}"))
-            for place, (_, c) in enumerate(numbers)
-        ]
+        pairs = [Pair(f"{place}", f"{CAPTIONS[c]} {place}") for place, (_, c) in enumerate(numbers)]
         staging = threading.Thread(
-            target=engine.score_all, args=(pairs, _reading(numbers, frozenset(), []))
+            target=engine.score_all, args=(pairs, _reading(numbers, frozenset(), []), told)
         )
         staging.start()
-        assert all(isinstance(_outcome(pair), PairScore) for pair in pairs)
+        assert all(isinstance(told.of(pair), PairScore) for pair in pairs)
         staging.join(PATIENCE_S)

@@ -20,13 +20,15 @@ from moderation.media.decode import DecoderPool, open_decoder
 from moderation.media.files import ImageFile
 from moderation.metrics import Metrics
 from moderation.scoring.engine import Engine, open_engine
+from moderation.scoring.flights import Outcome
 from moderation.scoring.model import ClipModel, load_model
 from moderation.settings import Settings
 from moderation.types import Image, ImageRef, PairScore, Reason, Submission
 from moderation.wiring import Services
 from tests.unit.media.files import encode, noise
 from tests.unit.threads import PATIENCE_S
-from workers.prepare import Journey, Preparation
+from workers.journey import Carrier, Journey
+from workers.prepare import Preparation
 
 
 class Turns:
@@ -35,7 +37,7 @@ class Turns:
     def __init__(self, pool: DecoderPool) -> None:
         self.images: list[int] = []
         self.started, self.go_on = threading.Event(), threading.Event()
-        self.processes = pool.processes
+        self.threads, self.at_once = pool.threads, pool.at_once
         self._pool = pool
 
     def decode_all(self, files: Sequence[ImageFile]) -> list[Answer]:
@@ -86,7 +88,8 @@ def _journey(key: str, caption: str = "a dog") -> Journey:
             image=ImageRef(blob=key),
             created_at=datetime.now(UTC),
             attempts=1,
-        )
+        ),
+        Carrier(cast("Any", None), 1),
     )
 
 
@@ -96,16 +99,17 @@ def test_single_posts_that_wait_are_decoded_together(
     """Posts of as many messages share one turn of a decoder, if they came during the last."""
     keys = [services.blobs.put(encode(noise(8, 8, seed), "PNG")) for seed in range(6)]
     journeys = [_journey(key) for key in keys]
-    preparation = Preparation(services, cast("DecoderPool", turns), engine)
+    outcomes = Outcomes()
+    preparation = Preparation(services, cast("DecoderPool", turns), engine, outcomes)
     preparation.begin(journeys[:1])
     assert turns.started.wait(PATIENCE_S)
     for journey in journeys[1:]:
         preparation.begin([journey])
     turns.go_on.set()
-    scores = [journey.scored.result(PATIENCE_S) for journey in journeys]
+    scores = [outcomes.of(journey) for journey in journeys]
     preparation.close()
     assert turns.images == [1, 5]
-    assert len({score.cosine for score in scores}) == 6
+    assert len({score.cosine for score in scores if isinstance(score, PairScore)}) == 6
     assert all({"queue_wait", "fetch", "decode"} <= set(j.stages_s) for j in journeys)
 
 
@@ -121,15 +125,16 @@ def test_one_bad_post_harms_no_neighbour(services: Services, engine: Engine, tur
     sound = iter(good)
     journeys = [wrong[n][0] if n in wrong else _journey(next(sound)) for n in range(6)]
     turns.go_on.set()
-    preparation = Preparation(services, cast("DecoderPool", turns), engine)
+    outcomes = Outcomes()
+    preparation = Preparation(services, cast("DecoderPool", turns), engine, outcomes)
     preparation.begin(journeys)
     for place, journey in enumerate(journeys):
+        outcome = outcomes.of(journey)
         if place in wrong:
-            with pytest.raises(Unscorable) as caught:
-                journey.scored.result(PATIENCE_S)
-            assert caught.value.reason is wrong[place][1]
+            assert isinstance(outcome, Unscorable)
+            assert outcome.reason is wrong[place][1]
         else:
-            assert isinstance(journey.scored.result(PATIENCE_S), PairScore)
+            assert isinstance(outcome, PairScore)
     preparation.close()
 
 
@@ -138,21 +143,43 @@ def test_a_known_blob_is_not_looked_at(services: Services, engine: Engine, turns
     turns.go_on.set()
     data = encode(noise(8, 8), "PNG")
     key = services.blobs.put(data)
-    preparation = Preparation(services, cast("DecoderPool", turns), engine)
+    outcomes = Outcomes()
+    preparation = Preparation(services, cast("DecoderPool", turns), engine, outcomes)
     first, again = _journey(key), _journey(key)
     preparation.begin([first])
-    score = first.scored.result(PATIENCE_S)
+    score = outcomes.of(first)
     before = list(turns.images)
     preparation.begin([again])
-    assert again.scored.result(PATIENCE_S) == score
+    assert outcomes.of(again) == score
     preparation.close()
     assert turns.images == before
+
+
+class Outcomes:
+    """Where prepared journeys end up; each is waited for."""
+
+    def __init__(self) -> None:
+        self._news = threading.Condition()
+        self._seen: list[Journey] = []
+
+    def __call__(self, journeys: Sequence[Journey]) -> None:
+        """Take some."""
+        with self._news:
+            self._seen += journeys
+            self._news.notify_all()
+
+    def of(self, journey: Journey) -> Outcome | None:
+        """The outcome of a journey that has come once."""
+        with self._news:
+            assert self._news.wait_for(lambda: journey in self._seen, PATIENCE_S)
+            assert self._seen.count(journey) == 1
+        return journey.outcome
 
 
 class Broken:
     """A decoder whose pool fails as a whole, as with no file descriptor left."""
 
-    processes = 1
+    threads, at_once = 1, 16
 
     def decode_all(self, files: Sequence[ImageFile]) -> list[Answer]:
         """Decode nothing."""
@@ -177,12 +204,13 @@ def test_one_that_waits_for_anothers_image_outlives_its_neighbours_fault(
     with ThreadPoolExecutor(1) as elsewhere:
         first = elsewhere.submit(engine.score, shared, read, "a dog", source="blob")
         assert begun.wait(PATIENCE_S)
-        preparation = Preparation(services, cast("DecoderPool", Broken()), engine)
+        outcomes = Outcomes()
+        preparation = Preparation(services, cast("DecoderPool", Broken()), engine, outcomes)
         waiting, failing = _journey(shared), _journey(other)
         preparation.begin([waiting, failing])
-        assert isinstance(failing.scored.exception(PATIENCE_S), OSError)
+        assert isinstance(outcomes.of(failing), OSError)
         go_on.set()
-        assert waiting.scored.result(PATIENCE_S) == first.result().result(PATIENCE_S)
+        assert outcomes.of(waiting) == first.result().result(PATIENCE_S)
         later = engine.score(other, lambda: image, "a cat")
         assert isinstance(later.result(PATIENCE_S), PairScore)
         preparation.close()
