@@ -26,9 +26,14 @@ class Draws:
     """Uniform draws by one secret key."""
 
     key: bytes = field(repr=False)
+    # Half of the work of each draw, done once.
+    _keyed: "hmac.HMAC" = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_keyed", hmac.new(self.key, digestmod="sha256"))
 
     def uniform(self, purpose: Purpose, submission_id: UUID) -> float:
         """A number in [0, 1), always the same one for the same purpose and submission."""
-        message = purpose.value.encode() + b":" + submission_id.bytes
-        digest = hmac.digest(self.key, message, "sha256")
-        return (int.from_bytes(digest[:8]) >> (64 - _BITS)) * 2.0**-_BITS
+        keyed = self._keyed.copy()
+        keyed.update(purpose.value.encode() + b":" + submission_id.bytes)
+        return (int.from_bytes(keyed.digest()[:8]) >> (64 - _BITS)) * 2.0**-_BITS
