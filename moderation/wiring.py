@@ -32,11 +32,16 @@ class Services:
         self.queue.app.close()
 
 
-def open_services(settings: Settings) -> Services:
-    """Connect lazily to everything; raises `ServiceUnavailable` where an address is missing."""
+def open_services(settings: Settings, *, checks_connections: bool = True) -> Services:
+    """Connect lazily to everything; raises `ServiceUnavailable` where an address is missing.
+
+    Connections to PostgreSQL need not be checked for those who try again.
+    """
     return Services(
         settings=settings,
-        database=database.connect(addresses.database_url(settings), pool_size=_CONNECTIONS),
+        database=database.connect(
+            addresses.database_url(settings), pool_size=_CONNECTIONS, is_checked=checks_connections
+        ),
         queue=queue.connect(addresses.redis_url(settings)),
         blobs=BlobStore(addresses.blob_url(settings), max_bytes=settings.max_image_bytes),
         metrics=Metrics(),

@@ -8,8 +8,9 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
+import psycopg
 import structlog
 from celery import Celery, Task, bootsteps, signals
 from celery.exceptions import Ignore, Reject
@@ -25,6 +26,7 @@ from moderation.metrics import serve_metrics
 from moderation.queue import SCORE_TASK, celery_app, packed_ids, storable_id
 from moderation.settings import Settings, load_settings
 from moderation.store import calibrations, database, workers
+from moderation.store.pulse import News, beat_and_ask
 from moderation.store.workers import WorkerInfo
 from moderation.wiring import open_services
 from thresholds.versions import set_artifact
@@ -36,11 +38,12 @@ from workers.score import handle_message
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 _PUT_BACK_AFTER_S = 2.0
-# What is published, or planned, is to hold within five seconds.
-_LOOK_EVERY_S = 1.0
-_LOOK_TIMEOUT_MS = 2000
+_READ_TIMEOUT_MS = 2000
 _PREFETCH_MULTIPLIER = 2
+_WAIT_FOR_MESSAGES_S = 5
 
 
 class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no types
@@ -51,7 +54,7 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         self._stopping = threading.Event()
-        self._news = threading.Event()
+        self._news, self._taken_up = threading.Event(), threading.Event()
 
     def start(self, parent: Any) -> None:
         """Open the runtime; a set-up that is wrong ends the process with what to do."""
@@ -65,7 +68,8 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
     def _open(self, app: Celery) -> None:
         settings = load_settings()
         allow_open_files()
-        self._services = open_services(settings)
+        # Whatever a worker asks PostgreSQL it asks again.
+        self._services = open_services(settings, checks_connections=False)
         database.migrate(self._services.database)
         artifact = set_artifact(settings)
         if artifact is None:
@@ -75,7 +79,7 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
                     raise no_calibration(settings)
         scorer = open_scorer(settings, self._services.metrics, artifact)
         self._calibrations = Calibrations(scorer.model, scorer.calibration, self._services.metrics)
-        self._audits = Audits(settings.audit_budget_per_day, lease_s=settings.lease_s)
+        self._audits = Audits(settings.audit_budget_per_day)
         with self._services.database.connect() as connection:
             self._calibrations.look(connection)
             self._audits.look(connection)
@@ -96,8 +100,11 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
             ),
         )
         # Not the pool's: while all its connections wait for a lock, this worker still lives.
-        self._beat_database = database.connect(addresses.database_url(settings), pool_size=2)
-        self._beat()
+        self._beat_database = database.connect(
+            addresses.database_url(settings), pool_size=1, is_checked=False, is_autocommit=True
+        )
+        self._heard = self._pulse()
+        self._audits.living_workers = self._heard.living_workers
         self._beating = threading.Thread(target=self._keep_beating, name="captionguard-beat")
         self._beating.start()
         # Beside the beats: however long it takes to read what is published, this worker lives.
@@ -120,6 +127,7 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
         parent.pool.stop()
         self._stopping.set()
         self._news.set()
+        self._taken_up.set()
         self._beating.join()
         self._looking.join()
         self._runtime.close()
@@ -137,21 +145,50 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
         beat_s = self._services.settings.beat_s
         while not self._stopping.is_set():
             # Woken, since whoever published waits for it.
-            self._news.wait(beat_s)
-            self._news.clear()
+            self._taken_up.wait(beat_s)
+            self._taken_up.clear()
             try:
-                self._beat()
+                self._heard = self._pulse()
+            except psycopg.errors.QueryCanceled as error:
+                log.warning("publications_not_read", error=type(error).__name__)
             except Exception as error:
                 # Whatever it is: a worker without beats is taken for dead while it works.
                 log.warning("beat_failed", error=type(error).__name__)
+            else:
+                if self._is_behind(self._heard):
+                    self._news.set()
 
     def _keep_looking(self) -> None:
-        while not self._stopping.wait(_LOOK_EVERY_S):
-            if self._look(self._calibrations.look):
-                self._news.set()
-            self._look(self._audits.look, is_of_audits=True)
+        while True:
+            self._news.wait()
+            if self._stopping.is_set():
+                return
+            self._news.clear()
+            self._look(self._heard)
 
-    def _beat(self) -> None:
+    def _is_behind(self, news: News) -> bool:
+        self._audits.living_workers = news.living_workers
+        return self._calibrations.is_behind(news.publication) or self._audits.is_behind(
+            news.audit_plan_at
+        )
+
+    def _look(self, news: News) -> None:
+        """Take up what is new."""
+        if self._calibrations.is_behind(news.publication) and self._guarded(
+            "publications_not_read", lambda: self._read(self._calibrations.look)
+        ):
+            self._taken_up.set()
+        if self._audits.is_behind(news.audit_plan_at):
+            self._guarded("audit_plan_not_read", lambda: self._read(self._audits.look))
+
+    def _read(self, look: Callable[[Connection], bool]) -> bool:
+        """Whether what was read changed anything."""
+        with self._services.database.begin() as connection:
+            connection.execute(text(f"SET LOCAL statement_timeout = {_READ_TIMEOUT_MS}"))
+            return look(connection)
+
+    def _pulse(self) -> News:
+        settings = self._services.settings
         holding = [storable_id(request.id) for request in _reserved_requests()]
         in_force = self._calibrations.current
         info = replace(
@@ -159,25 +196,26 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
             calibration_version=in_force.default.live.version,
             publication=in_force.publication,
         )
-        with self._beat_database.begin() as connection:
-            workers.beat(connection, info, holding)
-
-    def _look(self, look: Callable[[Connection], bool], *, is_of_audits: bool = False) -> bool:
-        """Take up what is new; whether that changed anything."""
-        try:
-            with self._beat_database.begin() as connection:
-                # A lock on the history is not waited for.
-                connection.execute(text(f"SET LOCAL statement_timeout = {_LOOK_TIMEOUT_MS}"))
-                return look(connection)
-        except SQLAlchemyError as error:
-            log.warning(
-                "audit_plan_not_read" if is_of_audits else "publications_not_read",
-                error=type(error).__name__,
+        with self._beat_database.connect() as connection:
+            return beat_and_ask(
+                connection,
+                info,
+                holding,
+                lease_s=settings.lease_s,
+                # A lock is not waited for until the next beat is due: leases last two of them.
+                timeout_ms=max(1, int(500 * settings.beat_s)),
             )
+
+    def _guarded(self, event: str, action: Callable[[], T]) -> T | None:
+        """What an action returns; None where it failed, which is told in the log."""
+        try:
+            return action()
+        except SQLAlchemyError as error:
+            log.warning(event, error=type(error).__name__)
         except Exception:
             # Whatever it was, what comes after it is to be taken up.
             log.exception("look_broken")
-        return False
+        return None
 
 
 def _reserved_requests() -> list[Any]:
@@ -201,6 +239,9 @@ def create_worker_app(settings: Settings) -> Celery:
         worker_prefetch_multiplier=_PREFETCH_MULTIPLIER,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
+        # How long Redis is waited for each time; a message comes at once all the same.
+        broker_transport_options=app.conf.broker_transport_options
+        | {"polling_interval": _WAIT_FOR_MESSAGES_S},
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
     )

@@ -1,11 +1,12 @@
 """What a worker audits by: the newest plan, and a brake for what no plan has foreseen."""
 
 import time
+from datetime import datetime
 
 import structlog
 from sqlalchemy import Connection
 
-from moderation.store import audit_plans, workers
+from moderation.store import audit_plans
 from moderation.store.audit_plans import Auditing
 
 log = structlog.get_logger()
@@ -18,23 +19,26 @@ _UNBRAKED_SHARE = 0.5
 class Audits:
     """The plan in force, as one value: threads read it while another thread replaces it.
 
-    Until there is one, that for traffic that nothing is known of.
+    Until there is one, that for traffic that nothing is known of. `living_workers` share the
+    brake.
     """
 
-    def __init__(self, budget: float, *, lease_s: float) -> None:
+    def __init__(self, budget: float) -> None:
         self._auditing = audit_plans.assumed(budget)
         self._brake = Brake()
-        self._lease_s = lease_s
-        self._workers = 1
+        self.living_workers = 1
 
     @property
     def current(self) -> Auditing:
         """What to audit by, without the brake."""
         return self._auditing
 
+    def is_behind(self, newest_at: datetime | None) -> bool:
+        """Whether there is a newer plan, by when the newest was made."""
+        return newest_at is not None and newest_at != self._auditing.created_at
+
     def look(self, connection: Connection) -> bool:
-        """Take up a newer plan, and among how many workers; whether there was one."""
-        self._workers = max(workers.count_living(connection, lease_s=self._lease_s), 1)
+        """Take up a newer plan; whether there was one."""
         newest = audit_plans.newest(connection)
         if newest is None or newest == self._auditing:
             return False
@@ -52,7 +56,7 @@ class Audits:
     def inclusion(self, score: float) -> float:
         """The probability with which the pass that is judged now is audited, by its match score."""
         auditing = self._auditing
-        allowed = _UNBRAKED_SHARE * auditing.budget / self._workers
+        allowed = _UNBRAKED_SHARE * auditing.budget / max(self.living_workers, 1)
         return self._brake.slow(auditing.inclusion(score), allowed=allowed)
 
 

@@ -48,14 +48,17 @@ class Calibrations:
             raise RuntimeError("nobody has looked yet")
         return self._current
 
+    def is_behind(self, newest: int | None) -> bool:
+        """Whether anything was published since the last look, by the newest publication's id."""
+        return self._current is None or newest != self._seen
+
     def look(self, connection: Connection) -> bool:
         """Take up what was published since the last look; whether there was anything.
 
         What cannot be acted on is told in the log and in a metric, and changes nothing else.
         Raises `CalibrationRefused` where there has never been anything to judge with.
         """
-        newest = calibrations.newest_id(connection)
-        if self._current is not None and newest == self._seen:
+        if not self.is_behind(calibrations.newest_id(connection)):
             return False
         history = calibrations.history(connection)
         try:

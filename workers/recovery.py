@@ -20,6 +20,13 @@ _GIVE_UP_S = 120.0
 
 def until_database_answers(action: Callable[[], T]) -> T:
     """Run a transaction, again while the fault may pass; the last error after two minutes."""
+    try:
+        return action()
+    except Exception as error:
+        if not is_passing(error):
+            raise
+        # At once: a connection that nobody has checked may have been dead for hours.
+        log.warning("database_retry", attempt=0, error=type(error).__name__)
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(
             lambda error: isinstance(error, Exception) and is_passing(error)

@@ -16,8 +16,15 @@ from moderation.store.locks import Lock, wait_for
 _SCRIPTS = str(Path(__file__).parent / "migrations").replace("%", "%%")
 
 
-def connect(url: str, *, pool_size: int = 10) -> Engine:
-    """An engine for `postgresql://…`; connections are checked before they are used."""
+def connect(
+    url: str, *, pool_size: int = 10, is_checked: bool = True, is_autocommit: bool = False
+) -> Engine:
+    """An engine for `postgresql://…`; connections are checked before they are used.
+
+    That costs a message and a wake-up each time. Not checked, the first statement after
+    PostgreSQL was gone fails: for those who try again. With autocommit, each statement is a
+    transaction of its own.
+    """
     scheme, _, rest = url.partition("://")
     if scheme not in ("postgresql", "postgres"):
         raise ServiceUnavailable(
@@ -28,7 +35,8 @@ def connect(url: str, *, pool_size: int = 10) -> Engine:
             f"postgresql+psycopg://{rest}",
             pool_size=pool_size,
             max_overflow=pool_size,
-            pool_pre_ping=True,
+            pool_pre_ping=is_checked,
+            isolation_level="AUTOCOMMIT" if is_autocommit else None,
             # Captions and signed URLs are parameters, and errors are logged.
             hide_parameters=True,
             connect_args={"connect_timeout": 5, "application_name": "captionguard"},

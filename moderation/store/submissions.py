@@ -137,8 +137,12 @@ def claim(
         },
     )
     leased: dict[str, list[Submission]] = {}
-    for row in claimed.mappings():
-        leased.setdefault(row["message_id"], []).append(_submission(row))
+    # By place: looking each field up by its name takes twice as long.
+    for row in claimed.tuples():
+        id_, platform, external_id, policy, caption, blob, url, *last, message_id = row
+        image = ImageRef(blob=blob, url=url)
+        submission = Submission(id_, platform, external_id, policy, caption, image, *last)
+        leased.setdefault(message_id, []).append(submission)
     return leased
 
 

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, delete, func, select
-from sqlalchemy.dialects.postgresql import insert
 
 from moderation.store.tables import workers
 
@@ -29,38 +28,38 @@ class WorkerInfo:
         return asdict(self) | {"id": str(self.id)}
 
 
-def beat(connection: Connection, worker: WorkerInfo, holding: Sequence[str]) -> None:
-    """Say that this worker lives and which messages it has taken and not finished."""
-    changing = {
-        "calibration_version": worker.calibration_version,
-        "publication": worker.publication,
-        "holding": list(holding),
-    }
-    values = {
+BEAT = """
+    INSERT INTO workers (id, host, pid, model, metrics_url, calibration_version, publication,
+                         holding)
+    VALUES (%(id)s, %(host)s, %(pid)s, %(model)s, %(metrics_url)s, %(calibration_version)s,
+            %(publication)s, %(holding)s)
+    ON CONFLICT (id) DO UPDATE SET beat_at = now(), holding = excluded.holding,
+        calibration_version = excluded.calibration_version, publication = excluded.publication
+"""
+
+
+def beat_parameters(worker: WorkerInfo, holding: Sequence[str]) -> dict[str, Any]:
+    """The parameters of `BEAT`."""
+    return {
         "id": worker.id,
         "host": worker.host,
         "pid": worker.pid,
         "model": worker.model,
         "metrics_url": worker.metrics_url,
+        "calibration_version": worker.calibration_version,
+        "publication": worker.publication,
+        "holding": list(holding),
     }
-    connection.execute(
-        insert(workers)
-        .values(values | changing)
-        .on_conflict_do_update(
-            index_elements=[workers.c.id], set_={"beat_at": func.now()} | changing
-        )
-    )
+
+
+def beat(connection: Connection, worker: WorkerInfo, holding: Sequence[str]) -> None:
+    """Say that this worker lives and which messages it has taken and not finished."""
+    connection.exec_driver_sql(BEAT, beat_parameters(worker, holding))
 
 
 def leave(connection: Connection, worker: UUID) -> None:
     """Give up all leases of a worker that stops in good order."""
     connection.execute(delete(workers).where(workers.c.id == worker))
-
-
-def count_living(connection: Connection, *, lease_s: float) -> int:
-    """How many `living` finds."""
-    query = select(func.count()).select_from(workers).where(_is_living(lease_s))
-    return int(connection.execute(query).scalar_one())
 
 
 def living(connection: Connection, *, lease_s: float) -> list[WorkerInfo]:

@@ -17,6 +17,7 @@ from moderation.review.opening import Inclusion, opening, patience
 from moderation.store import audit_plans, submissions, verdicts, workers
 from moderation.store.audit_plans import ASSUMED_PASSES_PER_DAY, ASSUMED_PREVALENCE, Auditing
 from moderation.store.cases import Route
+from moderation.store.pulse import beat_and_ask
 from moderation.store.workers import WorkerInfo
 from moderation.types import ImageRef, NewSubmission, Outcome, Verdict
 from moderation.wiring import Services
@@ -197,18 +198,25 @@ def test_no_plan_is_stored_that_nobody_could_read(services: Services) -> None:
 def test_a_burst_costs_as_much_with_many_workers(services: Services) -> None:
     """They share what is drawn before the scheduler has planned for it; dead ones take no part."""
     ids = [UUID(int=number) for number in range(5)]
+    infos = [WorkerInfo(id_, "h", 1, "m", "c-1", None, None) for id_ in ids]
+    lease_s = services.settings.lease_s
     with services.database.begin() as connection:
         audit_plans.add(connection, EVERYTHING)
-        for id_ in ids:
-            workers.beat(connection, WorkerInfo(id_, "h", 1, "m", "c-1", None, None), [])
+        for info in infos:
+            workers.beat(connection, info, [])
         connection.execute(
             text("UPDATE workers SET beat_at = now() - interval '1 hour' WHERE id = :id"),
             {"id": ids[-1]},
         )
     drawn = 0.0
-    for _ in ids[:-1]:
-        audits = Audits(200, lease_s=services.settings.lease_s)
-        with services.database.connect() as connection:
+    autocommit = services.database.execution_options(isolation_level="AUTOCOMMIT")
+    for info in infos[:-1]:
+        audits = Audits(200)
+        with autocommit.connect() as connection:
+            news = beat_and_ask(connection, info, [], lease_s=lease_s, timeout_ms=1000)
+            assert audits.is_behind(news.audit_plan_at)
             audits.look(connection)
+        assert not audits.is_behind(news.audit_plan_at)
+        audits.living_workers = news.living_workers
         drawn += sum(audits.inclusion(0.9) for _ in range(5000))
     assert 600 < drawn < 100 * (1 + math.log(20_000 / 100)) + 4

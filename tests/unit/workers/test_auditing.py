@@ -35,6 +35,6 @@ def test_an_hour_later_nothing_is_slowed(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_as_many_as_were_planned_are_not_slowed() -> None:
     """Half of the budget within an hour is far beyond any day's busiest one."""
-    audits = Audits(200, lease_s=60)
+    audits = Audits(200)
     assert {audits.inclusion(0.9) for _ in range(2500)} == {0.04}
-    assert [Audits(0, lease_s=60).inclusion(0.9) for _ in range(3)] == [0, 0, 0]
+    assert [Audits(0).inclusion(0.9) for _ in range(3)] == [0, 0, 0]
