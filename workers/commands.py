@@ -39,7 +39,15 @@ def worker() -> None:
 
     # Celery's own command, since only that hands the exit status on.
     celery.main(
-        ["-A", "workers.app", "worker", "--loglevel=INFO", "--without-gossip", "--without-mingle"]
+        [
+            "-A",
+            "workers.app",
+            "worker",
+            "--loglevel=INFO",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+        ]
     )
 
 

@@ -145,6 +145,9 @@ class Bench:
                     # Several share what the machine has.
                     "CAPTIONGUARD_FORWARD_LANES": str(self._lanes),
                     "CAPTIONGUARD_DECODE_PROCESSES": str(self._decoders),
+                    # A plan for an unknown day's traffic would audit hundreds in these minutes; at
+                    # this rate an installation audits some in a hundred thousand.
+                    "CAPTIONGUARD_AUDIT_BUDGET_PER_DAY": "1",
                     # As this process has chosen, so that all parts compute with the same.
                     "CAPTIONGUARD_PRECISION": self._forward.choice.precision,
                 },
