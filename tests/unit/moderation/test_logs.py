@@ -33,7 +33,10 @@ import sys
 import structlog
 from moderation.logs import configure_logging, info_each
 configure_logging(sys.argv[1])
-documents = [{"id": "1", "score": 0.5, "notes": ("a",)}, {"id": "\\ud800", "score": None, "notes": ()}]
+documents = [
+    {"id": "1", "score": 0.5, "notes": ("a",)},
+    {"id": "\\ud800", "score": None, "notes": ()},
+]
 if sys.argv[2] == "together":
     info_each("submission", documents)
 else:
