@@ -40,7 +40,7 @@ class Costs:
     table_bytes: float = 800  # two rows and their indexes
     redis_message: Cost = Cost(230, 0.28)  # sent, taken and acknowledged
     upkeep_us: float = 0.7  # a scheduler's pass, for a post in workers' hands
-    worker_own: Cost = Cost(4_700, 300)  # the worker's own process, for a message
+    worker_own: Cost = Cost(4_700, 170)  # the worker's own process, for a message
     decode_us: float = 5_000  # a JPEG of 640x480, in the decoder processes
     forward_us: float = 18_500  # ViT-B-32 in bf16, of a core with AMX
     image_bytes: float = 179_000
