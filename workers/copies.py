@@ -24,8 +24,9 @@ log = structlog.get_logger()
 
 # What other workers left, or what waited out a fault.
 _LOOK_EVERY_S = 5.0
-# A case that comes alone is copied at once; those of the next moments go together.
-_PAUSE_S = 1.0
+# A case that comes alone is copied at once; those of the next moments go together, as cases wait
+# an hour and longer for people.
+_PAUSE_S = 3.0
 _MOST_AT_ONCE = 16
 # Beyond the longest fetch and turn of copies, on a busy machine.
 _LEASE_MARGIN_S = 30.0
