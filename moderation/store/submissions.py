@@ -138,7 +138,7 @@ def claim(
     )
     leased: dict[str, list[Submission]] = {}
     # By place: looking each field up by its name takes twice as long.
-    for row in claimed.tuples():
+    for row in claimed:
         id_, platform, external_id, policy, caption, blob, url, *last, message_id = row
         image = ImageRef(blob=blob, url=url)
         submission = Submission(id_, platform, external_id, policy, caption, image, *last)

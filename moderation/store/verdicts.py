@@ -94,7 +94,7 @@ def _json(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _execute(connection: Connection, statement: TextClause, **documents: str) -> set[UUID]:
-    rows = connection.execute(statement, documents).tuples().all()
+    rows = connection.execute(statement, documents).all()
     awaited = [id_ for id_, is_awaited in rows if is_awaited]
     if awaited:
         verdicts_recorded(connection, awaited)
