@@ -154,15 +154,16 @@ class Engine:
         )
         jobs, failed, raised = _read(images, read) if images else ([], [], None)
         self._flights.land(failed)
-        # Not the caption of an image that has failed: nobody needs it.
-        captions = self._flights.board(
-            [
-                (_key_of(pairs[passenger.place].caption), "", passenger)
-                for passenger in passengers
-                if passenger.fault is None
-            ]
-        )
+        captions: list[Flight] = []
         try:
+            # Not the caption of an image that has failed: nobody needs it.
+            captions = self._flights.board(
+                [
+                    (_key_of(pairs[passenger.place].caption), "", passenger)
+                    for passenger in passengers
+                    if passenger.fault is None
+                ]
+            )
             for flight in captions:
                 try:
                     jobs.append(self._job_of(flight, pairs[flight.began_at].caption))

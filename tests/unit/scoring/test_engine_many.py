@@ -190,12 +190,14 @@ def test_what_reading_raises_reaches_those_whom_it_concerns(
         assert [told.of(pair) for pair in pairs[1:]] == [error] * 2
 
 
-def test_a_failing_callback_leaves_nothing_under_way(model: ClipModel) -> None:
+@pytest.mark.parametrize("failing", ["image", "text"])
+def test_a_failing_callback_leaves_nothing_under_way(model: ClipModel, failing: str) -> None:
     """Its pair gets the error, and the next with the same image and caption gets its score."""
-    fails = [True]
+    fails = [failing]
 
     def count(kind: str, source: str, count: int) -> None:
-        if fails and fails.pop():
+        if kind in fails:
+            fails.remove(kind)
             raise ArithmeticError("no metric")
 
     numbers, told = [(0, 0)], Told()
@@ -206,6 +208,15 @@ def test_a_failing_callback_leaves_nothing_under_way(model: ClipModel) -> None:
         assert isinstance(told.of(pair), ArithmeticError)
         engine.score_all([later], _reading(numbers, frozenset(), []), told)
         assert isinstance(told.of(later), PairScore)
+
+
+def test_a_caption_that_no_utf8_writes_leaves_no_image_under_way(model: ClipModel) -> None:
+    """It fails by itself: the next pair with its image, however soon, gets its score."""
+    with opened(model) as engine:
+        with pytest.raises(UnicodeEncodeError):
+            engine.score("0", lambda: Image(IMAGES[0].copy()), "\ud800")
+        later = engine.score("0", lambda: Image(IMAGES[0].copy()), CAPTIONS[0])
+        assert isinstance(later.result(PATIENCE_S), PairScore)
 
 
 def test_too_few_images_are_an_error_and_not_a_hang(model: ClipModel) -> None:
