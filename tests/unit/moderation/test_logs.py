@@ -1,6 +1,7 @@
 """Log lines never stop the work they tell of."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -66,3 +67,22 @@ def test_lines_written_together_are_as_each_by_itself(log_format: str) -> None:
             ours, theirs = json.loads(one), json.loads(other)
             assert ours.pop("timestamp")[:10] == theirs.pop("timestamp")[:10]
             assert list(ours.items()) == list(theirs.items())
+
+
+MANY = """
+from moderation.logs import configure_logging, info_each
+configure_logging("json")
+for _ in range(20):
+    info_each("submission", [{"id": n, "detail": "x" * 300} for n in range(512)])
+"""
+
+
+def test_workers_that_share_a_pipe_write_into_no_line_of_each_other() -> None:
+    """Each line that a slow reader gets is a whole one, and none is missing."""
+    reading, writing = os.pipe()
+    workers = [subprocess.Popen([sys.executable, "-c", MANY], stderr=writing) for _ in range(2)]
+    os.close(writing)
+    with open(reading) as lines:
+        ids = sorted(json.loads(line)["id"] for line in lines)
+    assert [worker.wait() for worker in workers] == [0, 0]
+    assert ids == sorted([*range(512)] * 40)
