@@ -10,6 +10,8 @@ cropped, or put on the fill colour. Large ones are not averaged down first, so t
 closer to open_clip's than Pillow's are. What this cannot read is named with the reason.
 """
 
+import math
+import time
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -58,10 +60,13 @@ class BatchDecoder:
         self.failures = 0
 
     @torch.inference_mode()
-    def read(self, files: Sequence[bytes], frames: torch.Tensor) -> list[str | None]:
+    def read(
+        self, files: Sequence[bytes], frames: torch.Tensor, *, until_s: float = math.inf
+    ) -> list[str | None]:
         """Write each file's picture into its row of `frames`, (files, height, width, 3), uint8.
 
         Returns None for each, or why it is for another decoder; its row may then hold anything.
+        What is not begun at `until_s` of the monotonic clock is not begun.
         """
         problems: list[str | None] = [None] * len(files)
         headers: dict[int, JpegHeader] = {}
@@ -71,7 +76,11 @@ class BatchDecoder:
             except ForPillowError as error:
                 problems[place] = str(error)
         for places in _batches(headers):
-            self._read(places, files, headers, frames, problems)
+            if time.monotonic() < until_s:
+                self._read(places, files, headers, frames, problems)
+            else:
+                for place in places:
+                    problems[place] = "there was no time left for it"
         return problems
 
     def _header(self, data: bytes) -> JpegHeader:

@@ -4,7 +4,7 @@ After those comes the device, "cuda"; "cpu" does the same work without a GPU, fo
 itself in by halves (`gpu_sandbox` says why), starts CUDA and reads JPEGs of all kinds between
 the two, so that what loads at first use is there. Then it answers as `child` does, but only
 that a file is decoded or that another decoder is to read it. A turn as a whole may take as long
-as another decoder may for one image.
+as another decoder may for one image; what is not begun at half of that, others are to read.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
     fields, max_pixels, timeout_s, _, device = arguments
     parent = Parent(MAX_BATCH_IMAGES)
     with early_domain() as is_early:
-        desk = _open_desk(fields, int(max_pixels), device)
+        desk = _open_desk(fields, int(max_pixels), float(timeout_s), device)
     if isinstance(desk, Exception):
         parent.refuse(f"{type(desk).__name__}: {desk}"[:600])
         return
@@ -45,15 +45,15 @@ def main(arguments: list[str]) -> None:
         parent.wake()
 
 
-def _open_desk(fields: str, max_pixels: int, device: str) -> "_Desk | Exception":
+def _open_desk(fields: str, max_pixels: int, timeout_s: float, device: str) -> "_Desk | Exception":
     """Load all there is to load, and use it once; what kept us from it, on this machine."""
     try:
-        return _loaded_desk(fields, max_pixels, device)
+        return _loaded_desk(fields, max_pixels, timeout_s, device)
     except Exception as error:  # libraries and drivers raise anything
         return error
 
 
-def _loaded_desk(fields: str, max_pixels: int, device: str) -> "_Desk":
+def _loaded_desk(fields: str, max_pixels: int, timeout_s: float, device: str) -> "_Desk":
     import torch
 
     from moderation.media.batch import BatchDecoder
@@ -67,7 +67,7 @@ def _loaded_desk(fields: str, max_pixels: int, device: str) -> "_Desk":
         total_bytes = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, _MAX_GPU_BYTES / total_bytes))
     framing = Framing(**json.loads(fields))
-    desk = _Desk(framing, BatchDecoder(framing, max_pixels, device))
+    desk = _Desk(framing, BatchDecoder(framing, max_pixels, device), timeout_s)
     desk.warm_up(thoroughly=device == "cuda")
     return desk
 
@@ -75,12 +75,13 @@ def _loaded_desk(fields: str, max_pixels: int, device: str) -> "_Desk":
 class _Desk:
     """Decodes turns into the memory that is shared with the parent."""
 
-    def __init__(self, framing: "Framing", decoder: "BatchDecoder") -> None:
+    def __init__(self, framing: "Framing", decoder: "BatchDecoder", timeout_s: float) -> None:
         import torch
 
         size = (framing.height_px, framing.width_px)
         image_bytes = size[0] * size[1] * 3
         self._decoder = decoder
+        self._timeout_s = timeout_s
         self._size = size
         self._sound = b""
         self._board = Board(MAX_BATCH_IMAGES, image_bytes)
@@ -112,7 +113,8 @@ class _Desk:
         started_s = time.monotonic()
         contents = [_content(file) for file in files]
         failures = self._decoder.failures
-        problems = self._decoder.read(contents, self._frames[: len(files)])
+        until_s = started_s + self._timeout_s / 2
+        problems = self._decoder.read(contents, self._frames[: len(files)], until_s=until_s)
         if self._decoder.failures > failures and not self._is_well():
             # After some faults a GPU does nothing more for a process; its files go elsewhere.
             os._exit(1)

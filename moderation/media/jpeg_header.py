@@ -14,6 +14,8 @@ _SOS, _APP0, _APP1, _APP2, _APP14 = 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
 _FRAMES = (0xC0, 0xC1, 0xC2)
 _OTHER_FRAMES = (0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
 _ALONE = (0x01, *range(0xD0, 0xDA))  # markers without a segment; here they are out of place
+# Any number of these may stand before a marker: millions would take longer than a turn may.
+_FILL = 0xFF
 _EXIF, _XMP_ORIENTATION, _PROFILE = b"Exif\0\0", b"tiff:Orientation", b"ICC_PROFILE\0"
 _MAX_SEGMENTS = 100
 _GREY = ((1, 1),)
@@ -52,15 +54,13 @@ def _read(data: bytes) -> JpegHeader:
     for _ in range(_MAX_SEGMENTS):
         if data[at] != 0xFF:
             raise ForPillowError("its header is damaged")
-        while data[at] == 0xFF:
-            at += 1
-        marker = data[at]
-        (length,) = struct.unpack_from(">H", data, at + 1)
-        segment = data[at + 3 : at + 1 + length]
-        at += 1 + length
+        marker = data[at + 1]
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        segment = data[at + 4 : at + 2 + length]
+        at += 2 + length
         if marker == _SOS:
             break
-        if marker in _ALONE or marker in _OTHER_FRAMES or length < 2:
+        if marker == _FILL or marker in _ALONE or marker in _OTHER_FRAMES or length < 2:
             raise ForPillowError(f"marker {marker:x} is not read here")
         if marker in _FRAMES:
             if header is not None:

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -212,6 +213,16 @@ def test_one_bad_file_among_many_costs_few_tries() -> None:
     _, problems = _read(files, decode=decode)
     assert [problem is None for problem in problems] == [data is not BROKEN for data in files]
     assert len(turns) <= 13
+
+
+def test_what_there_is_no_time_for_is_not_begun() -> None:
+    """It is handed on with the reason, and is no failure of the device."""
+    decoder = BatchDecoder(FRAMING, MAX_PIXELS, "cpu")
+    frames = torch.zeros((2, 32, 32, 3), dtype=torch.uint8)
+    late = decoder.read([SOUND[0], SOUND[1]], frames, until_s=time.monotonic())
+    assert late == ["there was no time left for it"] * 2
+    assert not frames.any()
+    assert decoder.failures == 0
 
 
 def test_failures_are_counted() -> None:

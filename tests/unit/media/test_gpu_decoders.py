@@ -164,7 +164,7 @@ def test_it_does_not_know_our_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 # Runs in a real decoder, locked in, in the place of what reads pictures: files end as they say.
 HOSTILE = """
-import ctypes, os, signal, sys
+import ctypes, os, signal, sys, time
 if sys.argv[3] == "moderation.media.child":
     from moderation.media import child
     child.main(sys.argv[4:])
@@ -173,7 +173,10 @@ from moderation.media import batch, gpu_child
 read = batch.BatchDecoder.read
 def dead(files, device):
     raise RuntimeError("CUDA error")
-def hostile(self, files, frames):
+def slow(files, device):
+    time.sleep(0.5)
+    return batch.decode_together(files, device)
+def hostile(self, files, frames, **options):
     if any(data.endswith(b"crash") for data in files):
         ctypes.string_at(0)
     if any(data.endswith(b"hang") for data in files):
@@ -186,11 +189,14 @@ def hostile(self, files, frames):
         self._decode = dead
         self.failures += 1
         return ["it cannot be read"] * len(files)
+    if any(data.endswith(b"slow") for data in files):
+        self._decode = slow
+        batch.MAX_PIXELS_AT_ONCE = 1
     if any(data.endswith(b"swap") for data in files):
-        problems = read(self, files, frames)
+        problems = read(self, files, frames, **options)
         frames[:] = frames.flip(-1).clone()
         return problems
-    return read(self, files, frames)
+    return read(self, files, frames, **options)
 batch.BatchDecoder.read = hostile
 gpu_child.main(sys.argv[4:])
 os._exit(0)
@@ -227,6 +233,19 @@ def test_what_a_failed_decoder_owes_others_decode(
     _check_equal(pool, plain, JPEGS)
     _until(lambda: _decode(decoders, JPEGS[:5]) == [True] * 5)
     assert restarts == [1]
+
+
+def test_more_than_there_is_time_for_is_handed_on(
+    hostile: tuple[DecoderPool, GpuDecoders, list[int]], plain: DecoderPool
+) -> None:
+    """A turn of large pictures is not a failure: others decode what is left of it."""
+    pool, decoders, restarts = hostile
+    data = [*JPEGS[:11], JPEGS[11] + b"slow"]
+    answered = _decode(decoders, data)
+    assert answered is not None
+    assert set(answered) == {True, False}
+    _check_equal(pool, plain, data)
+    assert restarts == []
 
 
 def test_closing_waits_for_a_start_under_way(

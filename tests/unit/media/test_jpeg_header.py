@@ -99,6 +99,7 @@ UNUSUAL = {
     "a cut": (PLAIN[: len(PLAIN) // 2], "end is missing"),
     "only a header": (PLAIN[:50], "damaged"),
     "an end in its header only": (_with(0xE5, b"\xff\xd9")[:-2], "end is missing"),
+    "bytes that only fill": (PLAIN[:SOI] + b"\xff" * 9 + PLAIN[SOI:], "not read"),
     "bytes between": (PLAIN[:SOI] + b"xx" + PLAIN[SOI:], "damaged"),
 }
 UNUSUAL |= {kind: (encode(noise(9, 9), kind), "no JPEG") for kind in SUPPORTED if kind != "JPEG"}
