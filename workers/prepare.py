@@ -28,10 +28,20 @@ _AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Ready(Pair):
-    """The pair of a journey; `data` is its image's file where that was fetched."""
+class _Pair(Pair):
+    """The pair of a journey: the engine keeps it until it has a score."""
 
     journey: Journey
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """What can be staged; `data` is its image's file where that was fetched.
+
+    Beside the pair, so that no file is kept longer than until it is decoded.
+    """
+
+    pair: _Pair
     data: bytes | None = None
 
 
@@ -94,11 +104,13 @@ class Preparation:
         # judged twice.
         with contextlib.suppress(BaseException):
             self._engine.score_all(
-                ready, lambda places: self._read([ready[p] for p in places]), self._scored
+                [each.pair for each in ready],
+                lambda places: self._read([ready[p] for p in places]),
+                self._scored,
             )
 
-    def _scored(self, told: Sequence[tuple[_Ready, Outcome]]) -> None:
-        self._end([(ready.journey, outcome) for ready, outcome in told])
+    def _scored(self, told: Sequence[tuple[_Pair, Outcome]]) -> None:
+        self._end([(pair.journey, outcome) for pair, outcome in told])
 
     def _end(self, outcomes: Sequence[tuple[Journey, Outcome]]) -> None:
         for journey, outcome in outcomes:
@@ -135,7 +147,8 @@ class Preparation:
         submission = journey.submission
         if submission.image.url is None:
             # A blob's key is its content's name, so that a known one is not even fetched.
-            return _Ready(submission.image.blob or "", submission.caption, "blob", journey=journey)
+            name = submission.image.blob or ""
+            return _Ready(_Pair(name, submission.caption, "blob", journey=journey))
         started_s, started_cpu_s = time.perf_counter(), time.thread_time()
         try:
             data = self._fetcher.fetch(submission.image.url)
@@ -145,7 +158,7 @@ class Preparation:
             self._metrics.stages_cpu["fetch"].inc(time.thread_time() - started_cpu_s)
         self.kept.keep(submission.id, data)
         name = hashlib.sha256(data).hexdigest()
-        return _Ready(name, submission.caption, "url", journey=journey, data=data)
+        return _Ready(_Pair(name, submission.caption, "url", journey=journey), data)
 
     def _observe(self, stage: str, journeys: Sequence[Journey]) -> None:
         self._metrics.stages[stage].observe_all([j.stages_s[stage] for j in journeys])
@@ -159,8 +172,8 @@ class Preparation:
         self._metrics.stages_cpu["decode"].inc(time.thread_time() - started_cpu_s)
         for place, answer in zip(decoded, answers, strict=True):
             outcomes[place] = answer.outcome
-            ready[place].journey.stages_s["decode"] = answer.took_s
-        self._observe("decode", [ready[place].journey for place in decoded])
+            ready[place].pair.journey.stages_s["decode"] = answer.took_s
+        self._observe("decode", [ready[place].pair.journey for place in decoded])
         return [outcomes[place] for place in range(len(ready))]
 
     def _open(
@@ -178,12 +191,13 @@ class Preparation:
             except Exception as error:
                 outcomes[place] = error
             # What came from a URL has been fetched before.
-            each.journey.stages_s.setdefault("fetch", time.perf_counter() - started_s)
-        self._observe("fetch", [each.journey for each in ready if each.source == "blob"])
+            each.pair.journey.stages_s.setdefault("fetch", time.perf_counter() - started_s)
+        blobs = [each.pair.journey for each in ready if each.pair.source == "blob"]
+        self._observe("fetch", blobs)
         self._metrics.stages_cpu["fetch"].inc(time.thread_time() - started_cpu_s)
         return files, opened
 
     def _file(self, ready: _Ready) -> ImageFile:
         if ready.data is None:
-            return self._services.blobs.open(ready.sha256)
+            return self._services.blobs.open(ready.pair.sha256)
         return ImageFile.of(ready.data)

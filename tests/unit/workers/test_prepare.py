@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from errno import EMFILE
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 from uuid import uuid4
 
 import numpy as np
@@ -25,7 +25,9 @@ from moderation.scoring.model import ClipModel, load_model
 from moderation.settings import Settings
 from moderation.types import Image, ImageRef, PairScore, Reason, Submission
 from moderation.wiring import Services
+from tests.conftest import eventually
 from tests.unit.media.files import encode, noise
+from tests.unit.scoring.engines import Gate, held
 from tests.unit.threads import PATIENCE_S
 from workers.journey import Carrier, Journey
 from workers.prepare import Preparation
@@ -77,7 +79,7 @@ def turns(model: ClipModel) -> Iterator[Turns]:
         yield Turns(pool)
 
 
-def _journey(key: str, caption: str = "a dog") -> Journey:
+def _journey(key: str, caption: str = "a dog", url: str | None = None) -> Journey:
     return Journey(
         Submission(
             id=uuid4(),
@@ -85,7 +87,7 @@ def _journey(key: str, caption: str = "a dog") -> Journey:
             external_id=None,
             policy="default",
             caption=caption,
-            image=ImageRef(blob=key),
+            image=ImageRef(blob=None if url else key, url=url),
             created_at=datetime.now(UTC),
             attempts=1,
         ),
@@ -174,6 +176,51 @@ class Outcomes:
             assert self._news.wait_for(lambda: journey in self._seen, PATIENCE_S)
             assert self._seen.count(journey) == 1
         return journey.outcome
+
+
+class File(bytes):
+    """A fetched file that tells when nobody has it any more."""
+
+    gone: ClassVar[list[int]] = []
+
+    def __del__(self) -> None:
+        self.gone.append(len(self))
+
+
+class Web:
+    """Two images of a network."""
+
+    files: ClassVar[dict[str, bytes]] = {
+        f"https://example.org/{seed}": encode(noise(8, 8, seed), "PNG") for seed in range(2)
+    }
+
+    def fetch(self, url: str) -> bytes:
+        """Fetch one."""
+        return File(self.files[url])
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_a_fetched_file_is_let_go_when_it_is_decoded(
+    model: ClipModel, services: Services, turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many pairs wait for the lanes: what they wait with is pixels, which are bounded."""
+    monkeypatch.setattr("workers.prepare.open_fetcher", lambda _: Web())
+    turns.go_on.set()
+    gate, outcomes = Gate(), Outcomes()
+    with held(model, gate, lanes=1) as engine:
+        preparation = Preparation(services, cast("DecoderPool", turns), engine, outcomes)
+        journeys = [_journey("", url=url) for url in Web.files]
+        preparation.begin(journeys[:1])
+        assert gate.reached.wait(PATIENCE_S)
+        preparation.begin(journeys[1:])
+        eventually(lambda: len(turns.images) == 2)
+        preparation.kept.drop(journey.submission.id for journey in journeys)
+        eventually(lambda: sorted(File.gone) == sorted(map(len, Web.files.values())))
+        gate.go_on.set()
+        assert all(isinstance(outcomes.of(journey), PairScore) for journey in journeys)
+        preparation.close()
 
 
 class Broken:
