@@ -98,8 +98,8 @@ class CopyProcess:
                 self._process = subprocess.Popen(  # noqa: S603 - our own module
                     [sys.executable, "-I", "-m", "moderation.media.copy_child", self._fields],
                     stdin=theirs.fileno(),
-                    # A bucket's credentials, and nothing of our own servers.
-                    env={k: v for k, v in os.environ.items() if not k.startswith("CAPTIONGUARD_")},
+                    # A bucket's credentials, and nothing of our own servers, however written.
+                    env={name: value for name, value in os.environ.items() if not _is_ours(name)},
                 )
             self._socket.settimeout(_START_TIMEOUT_S)
             _answer(self._socket)
@@ -114,6 +114,10 @@ class CopyProcess:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def _is_ours(variable: str) -> bool:
+    return variable.upper().startswith("CAPTIONGUARD_")
 
 
 def _answer(there: socket.socket) -> bytes:

@@ -26,6 +26,7 @@ MEDIA = "moderation.media"
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Patient ones, since other work may load the machine; the environment has secrets."""
     monkeypatch.setenv("CAPTIONGUARD_DATABASE_URL", "postgresql://me:secret@nowhere/x")
+    monkeypatch.setenv("captionguard_redis_url", "redis://:secret@nowhere/0")
     monkeypatch.setenv("CAPTIONGUARD_DECODE_TIMEOUT_S", "not a number over there")
     return Settings(data_dir=tmp_path, decode_timeout_s=60)
 
@@ -124,8 +125,9 @@ def test_all_that_it_started_ends_with_it(settings: Settings) -> None:
 
 
 def test_it_knows_nothing_of_our_servers(maker: CopyProcess) -> None:
-    """Neither the database's password nor any other setting of ours."""
+    """Neither the database's password nor any other setting of ours, in capitals or not."""
     _make(maker, _photo(1))
     environment = _named("copy_child").environ()
-    assert not [name for name in environment if name.startswith("CAPTIONGUARD_")]
+    assert "secret" not in str(environment)
+    assert not [name for name in environment if name.upper().startswith("CAPTIONGUARD_")]
     assert "PATH" in environment
