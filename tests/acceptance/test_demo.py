@@ -73,7 +73,7 @@ def test_ctrl_c_ends_it_in_the_middle(tmp_path: Path) -> None:
         stderr=subprocess.DEVNULL,
     )
     worker_log = tmp_path / "data" / "logs" / "worker.log"
-    eventually(lambda: worker_log.exists() and '"event": "submission"' in worker_log.read_text())
+    eventually(lambda: worker_log.exists() and '"event":"submission"' in worker_log.read_text())
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 1
