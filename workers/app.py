@@ -33,6 +33,7 @@ from thresholds.versions import set_artifact
 from workers.auditing import Audits
 from workers.prefetch import Prefetch, PrefetchStep
 from workers.published import Calibrations, no_calibration
+from workers.recovery import until_database_answers
 from workers.runtime import Runtime, allow_open_files, open_scorer
 from workers.score import handle_message
 
@@ -80,9 +81,8 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
         scorer = open_scorer(settings, self._services.metrics, artifact)
         self._calibrations = Calibrations(scorer.model, scorer.calibration, self._services.metrics)
         self._audits = Audits(settings.audit_budget_per_day)
-        with self._services.database.connect() as connection:
-            self._calibrations.look(connection)
-            self._audits.look(connection)
+        # Connections may have died while the model was loaded.
+        until_database_answers(self._look_first)
         worker_id = uuid7()
         prefetch = Prefetch(most_messages=_PREFETCH_MULTIPLIER * settings.message_threads)
         self._runtime = Runtime(
@@ -117,6 +117,11 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
         gc.collect()
         gc.freeze()
         log.info("worker_ready", worker=str(worker_id), metrics=self._info.metrics_url)
+
+    def _look_first(self) -> None:
+        with self._services.database.connect() as connection:
+            self._calibrations.look(connection)
+            self._audits.look(connection)
 
     def stop(self, parent: Any) -> None:
         """Finish the messages under way, leave the others to other workers, give leases up."""
@@ -161,9 +166,10 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
     def _keep_looking(self) -> None:
         while True:
             self._news.wait()
+            # Before it is looked whether to stop: what says so afterwards is not cleared away.
+            self._news.clear()
             if self._stopping.is_set():
                 return
-            self._news.clear()
             self._look(self._heard)
 
     def _is_behind(self, news: News) -> bool:

@@ -16,9 +16,12 @@ import httpx
 import psutil
 import pytest
 import redis
+from sqlalchemy import text
 
+from moderation.addresses import database_url, redis_url
 from moderation.demo.posts import stream
 from moderation.queue import QUEUE, celery_app
+from moderation.wiring import Services
 from tests.conftest import Machine, eventually
 
 POSTS = 384
@@ -271,3 +274,38 @@ def test_stopping_leaves_no_process_behind(tmp_path: Path) -> None:
         eventually(lambda: count(again, "verdicts") == POSTS)
     finally:
         again.stop()
+
+
+def test_connections_that_die_while_a_model_is_loaded(services: Services, tmp_path: Path) -> None:
+    """A worker that comes back to PostgreSQL after minutes asks again, and does not end."""
+    with (tmp_path / "worker.log").open("wb") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", "workers.app", "worker"],
+            env={
+                **os.environ,
+                "CAPTIONGUARD_DATA_DIR": str(services.settings.data_dir),
+                "CAPTIONGUARD_DATABASE_URL": database_url(services.settings),
+                "CAPTIONGUARD_REDIS_URL": redis_url(services.settings),
+                "CAPTIONGUARD_METRICS_PORT": "0",
+            },
+            stderr=log,
+            stdout=subprocess.DEVNULL,
+        )
+
+    def kill_idle() -> bool:
+        with services.database.begin() as connection:
+            killed = connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid != pg_backend_pid() "
+                    "AND state_change < now() - interval '0.3 s'"
+                )
+            )
+            return bool(killed.all())
+
+    try:
+        eventually(kill_idle)
+        eventually(lambda: '"worker_ready"' in (tmp_path / "worker.log").read_text())
+    finally:
+        worker.terminate()
+        worker.wait(30)
