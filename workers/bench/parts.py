@@ -12,7 +12,6 @@ import torch
 from moderation.media.answers import Answer
 from moderation.media.decode import open_decoder
 from moderation.media.files import ImageFile
-from moderation.media.wire import MAX_IMAGES
 from moderation.scoring.model import ClipModel
 from moderation.scoring.precision import choose_precision
 from moderation.scoring.text import CaptionTokenizer
@@ -66,19 +65,26 @@ class Forward:
 
 
 def decode(
-    photos: Sequence[Photo], framing: Framing, settings: Settings
+    photos: Sequence[Photo],
+    framing: Framing,
+    settings: Settings,
+    *,
+    model_device: str | None = None,
 ) -> tuple[list[Pixels], Speed]:
-    """Decode photos in a sandboxed pool, as a worker does: the pixels, and how fast."""
+    """Decode photos in a sandboxed pool: the pixels, and how fast.
+
+    With the device of a worker's model, on what that worker decodes them.
+    """
     others = children(os.getpid())
-    pool = open_decoder(framing, settings)
+    pool = open_decoder(framing, settings, model_device=model_device)
 
     def decode_all(some: Sequence[Photo]) -> list[Pixels]:
         answers = pool.decode_all([ImageFile.of(photo.data) for photo in some])
         return [_pixels(answer) for answer in answers]
 
-    share = min(MAX_IMAGES, -(-len(photos) // pool.processes))
+    share = min(pool.at_once, -(-len(photos) // pool.threads))
     turns = [photos[start : start + share] for start in range(0, len(photos), share)]
-    with pool, ThreadPoolExecutor(pool.processes) as do:
+    with pool, ThreadPoolExecutor(pool.threads) as do:
         pool.start()
         before_s, started_s = own_s(without=others), time.perf_counter()
         images = [pixels for turn in do.map(decode_all, turns) for pixels in turn]

@@ -184,7 +184,9 @@ class Bench:
     def _decode_slice(self) -> None:
         per_s = self.measured.decode[-1].per_s if self.measured.decode else 100.0
         photos = self._source.fresh(min(_MOST_PAIRS, int(max(100, per_s * self._slice_s))))
-        _, speed = parts.decode(photos, self._framing, self._all_decoders)
+        _, speed = parts.decode(
+            photos, self._framing, self._all_decoders, model_device=self._device
+        )
         self.measured.decode.append(speed)
 
     def _forward_slice(self) -> None:
