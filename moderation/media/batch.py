@@ -25,6 +25,7 @@ from moderation.types import Framing
 
 # A picture in numbers takes 12 bytes a pixel, and the GPU's memory is the model's.
 MAX_PIXELS_AT_ONCE = 32_000_000
+_NO_TIME = "there was no time left for it"
 
 # Files to pictures, (3, height, width) each, uint8, on the device; raises `RuntimeError` if one
 # of them cannot be read.
@@ -71,6 +72,9 @@ class BatchDecoder:
         problems: list[str | None] = [None] * len(files)
         headers: dict[int, JpegHeader] = {}
         for place, data in enumerate(files):
+            if time.monotonic() >= until_s:
+                problems[place] = _NO_TIME
+                continue
             try:
                 headers[place] = self._header(data)
             except ForPillowError as error:
@@ -80,7 +84,7 @@ class BatchDecoder:
                 self._read(places, files, headers, frames, problems)
             else:
                 for place in places:
-                    problems[place] = "there was no time left for it"
+                    problems[place] = _NO_TIME
         return problems
 
     def _header(self, data: bytes) -> JpegHeader:

@@ -216,10 +216,10 @@ def test_one_bad_file_among_many_costs_few_tries() -> None:
 
 
 def test_what_there_is_no_time_for_is_not_begun() -> None:
-    """It is handed on with the reason, and is no failure of the device."""
+    """It is handed on unread, with the reason, and is no failure of the device."""
     decoder = BatchDecoder(FRAMING, MAX_PIXELS, "cpu")
     frames = torch.zeros((2, 32, 32, 3), dtype=torch.uint8)
-    late = decoder.read([SOUND[0], SOUND[1]], frames, until_s=time.monotonic())
+    late = decoder.read([SOUND[0], b""], frames, until_s=time.monotonic())
     assert late == ["there was no time left for it"] * 2
     assert not frames.any()
     assert decoder.failures == 0
