@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
 import structlog
@@ -38,8 +38,6 @@ from workers.runtime import Runtime, allow_open_files, open_scorer
 from workers.score import handle_message
 
 log = structlog.get_logger()
-
-T = TypeVar("T")
 
 _PUT_BACK_AFTER_S = 2.0
 _READ_TIMEOUT_MS = 2000
@@ -180,18 +178,26 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
 
     def _look(self, news: News) -> None:
         """Take up what is new."""
-        if self._calibrations.is_behind(news.publication) and self._guarded(
-            "publications_not_read", lambda: self._read(self._calibrations.look)
-        ):
+        if self._calibrations.is_behind(news.publication) and self._read(self._calibrations.look):
             self._taken_up.set()
         if self._audits.is_behind(news.audit_plan_at):
-            self._guarded("audit_plan_not_read", lambda: self._read(self._audits.look))
+            self._read(self._audits.look, is_of_audits=True)
 
-    def _read(self, look: Callable[[Connection], bool]) -> bool:
-        """Whether what was read changed anything."""
-        with self._services.database.begin() as connection:
-            connection.execute(text(f"SET LOCAL statement_timeout = {_READ_TIMEOUT_MS}"))
-            return look(connection)
+    def _read(self, look: Callable[[Connection], bool], *, is_of_audits: bool = False) -> bool:
+        """Whether what was read changed anything; what failed is told in the log."""
+        try:
+            with self._services.database.begin() as connection:
+                connection.execute(text(f"SET LOCAL statement_timeout = {_READ_TIMEOUT_MS}"))
+                return look(connection)
+        except SQLAlchemyError as error:
+            log.warning(
+                "audit_plan_not_read" if is_of_audits else "publications_not_read",
+                error=type(error).__name__,
+            )
+        except Exception:
+            # Whatever it was, what comes after it is to be taken up.
+            log.exception("look_broken")
+        return False
 
     def _pulse(self) -> News:
         settings = self._services.settings
@@ -211,17 +217,6 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
                 # A lock is not waited for until the next beat is due: leases last two of them.
                 timeout_ms=max(1, int(500 * settings.beat_s)),
             )
-
-    def _guarded(self, event: str, action: Callable[[], T]) -> T | None:
-        """What an action returns; None where it failed, which is told in the log."""
-        try:
-            return action()
-        except SQLAlchemyError as error:
-            log.warning(event, error=type(error).__name__)
-        except Exception:
-            # Whatever it was, what comes after it is to be taken up.
-            log.exception("look_broken")
-        return None
 
 
 def _reserved_requests() -> list[Any]:

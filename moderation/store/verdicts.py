@@ -90,7 +90,8 @@ def _row(case: NewCase) -> dict[str, Any]:
 
 
 def _json(rows: Sequence[Mapping[str, Any]]) -> str:
-    return orjson.dumps(rows).decode()
+    # Scores of a simulated year, or of a month that is judged anew, are numpy's.
+    return orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
 def _execute(connection: Connection, statement: TextClause, **documents: str) -> set[UUID]:

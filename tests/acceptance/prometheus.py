@@ -1,6 +1,7 @@
 """A real Prometheus server, Debian's, that scrapes a machine's roles as the shipped file says."""
 
 import contextlib
+import json
 import math
 import os
 import shutil
@@ -77,7 +78,7 @@ def scraping(machine: Machine, folder: Path) -> Iterator[Prometheus]:
 
 def _config(machine: Machine) -> dict[str, object]:
     scheduler = next(
-        line.split('"url": "')[1].split('"')[0]
+        json.loads(line)["url"]
         for line in (machine.data_dir / "logs" / "scheduler.log").read_text().splitlines()
         if "scheduler_ready" in line
     )

@@ -155,7 +155,7 @@ def test_a_caption_that_no_tokenizer_takes_fails_alone(
     with opened(replace(model, tokenizer=refusing)) as engine:
         for _ in range(2):
             with pytest.raises(ArithmeticError, match="a bad caption"):
-                engine.score("0", reads.of(0), "bad")
+                engine.score("0", reads.of(0), "bad").result(PATIENCE_S)
         good = engine.score("0", reads.of(0), CAPTIONS[0])
         assert good.result(PATIENCE_S).cosine == pytest.approx(float(stock[0, 0]), abs=TOLERANCE)
     assert reads.counts == {0: 1}
