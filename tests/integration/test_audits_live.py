@@ -124,7 +124,7 @@ def test_another_plan_holds_without_a_restart(auditing: Machine, image_host: Ima
     pid = auditing.worker_pid()
     with auditing.database.begin() as connection:
         audit_plans.add(connection, Auditing(AuditPlan(0.0, 0.0), 0.05, 123, 10_000))
-    eventually(lambda: '"budget": 123' in log.read_text(), within_s=30)
+    eventually(lambda: '"budget":123' in log.read_text(), within_s=30)
     documents = judge(auditing, image_host, seed=42)
     assert {d["verdict"]["outcome"] for d in documents.values()} == {"pass", "flag"}
     assert audited(auditing, documents) == {}
