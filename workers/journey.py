@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from moderation.errors import TemporaryFault
 from moderation.published import Published
 from moderation.scoring.flights import Outcome
-from moderation.types import Submission, Verdict
+from moderation.types import Submission
 
 
 class Carrier:
@@ -51,4 +51,3 @@ class Journey:
     stages_s: dict[str, float] = field(default_factory=dict)
     outcome: Outcome | None = None
     fault: TemporaryFault | None = None
-    verdict: Verdict | None = None
