@@ -26,6 +26,7 @@ from moderation.metrics import serve_metrics
 from moderation.queue import SCORE_TASK, celery_app, packed_ids, storable_id
 from moderation.settings import Settings, load_settings
 from moderation.store import calibrations, database, workers
+from moderation.store.direct import Kept
 from moderation.store.pulse import News, beat_and_ask
 from moderation.store.workers import WorkerInfo
 from moderation.wiring import open_services
@@ -100,8 +101,9 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
         )
         # Not the pool's: while all its connections wait for a lock, this worker still lives.
         self._beat_database = database.connect(
-            addresses.database_url(settings), pool_size=1, is_checked=False, is_autocommit=True
+            addresses.database_url(settings), pool_size=1, is_checked=False
         )
+        self._beats = Kept(self._beat_database)
         self._heard = self._pulse()
         self._audits.living_workers = self._heard.living_workers
         self._beating = threading.Thread(target=self._keep_beating, name="captionguard-beat")
@@ -142,6 +144,7 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
             self._services.database.begin() as connection,
         ):
             workers.leave(connection, self._info.id)
+        self._beats.close()
         self._beat_database.dispose()
         self._services.close()
 
@@ -211,7 +214,7 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
             calibration_version=in_force.default.live.version,
             publication=in_force.publication,
         )
-        with self._beat_database.connect() as connection:
+        with self._beats.autocommit() as connection:
             return beat_and_ask(
                 connection,
                 info,

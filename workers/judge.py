@@ -14,6 +14,7 @@ from moderation.errors import TemporaryFault, Unscorable
 from moderation.logs import info_each
 from moderation.store import submissions, verdicts
 from moderation.store.cases import NewCase
+from moderation.store.direct import Kept
 from moderation.store.verdicts import OpenCase
 from moderation.types import PairScore, Reason, Verdict
 from moderation.verdict import decide, unscorable
@@ -51,6 +52,7 @@ class Judge:
         self._worker_id = worker_id
         self._open_case = open_case
         self._on_stored = on_stored
+        self._kept = Kept(services.database)
         self._stage: Stage[Journey] = Stage(
             self._work_off, max_items=_MOST_AT_ONCE, name="captionguard-judge", max_staged=2**31
         )
@@ -62,6 +64,7 @@ class Judge:
     def close(self) -> None:
         """Finish what has come in, then stop."""
         self._stage.close()
+        self._kept.close()
 
     def _work_off(self, journeys: Sequence[Journey]) -> None:
         left = Counter(journey.carrier for journey in journeys)
@@ -124,7 +127,7 @@ class Judge:
                 opened[id_] = self._open_case(id_, verdict)
 
         def store() -> set[UUID]:
-            with self._services.database.begin() as connection:
+            with self._kept.transaction() as connection:
                 return verdicts.record(connection, pairs, lambda id_, _: opened[id_])
 
         first = until_database_answers(store)

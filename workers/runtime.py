@@ -18,6 +18,7 @@ from moderation.scoring.model import ClipModel, load_model
 from moderation.settings import Settings
 from moderation.store import secrets, submissions
 from moderation.store.cases import NewCase
+from moderation.store.direct import Kept
 from moderation.store.submissions import Wanted
 from moderation.types import Calibration, Submission
 from moderation.wiring import Services
@@ -139,6 +140,7 @@ class Runtime:
         self._judge = Judge(services, calibrations, worker_id, open_case, self._copy)
         self.preparation = Preparation(services, scorer.decoder, scorer.engine, self._judge.take)
         self.copier = Copier(services, self.preparation.kept)
+        self._claims = Kept(services.database)
         self.claiming: Batcher[Wanted, list[Submission]] = Batcher(
             self._claim, max_items=_CLAIM_MESSAGES, name="captionguard-claim"
         )
@@ -146,6 +148,7 @@ class Runtime:
     def close(self) -> None:
         """Finish what is under way, then let everything go."""
         self.claiming.close()
+        self._claims.close()
         self.preparation.close()
         self.scorer.close()
         self._judge.close()
@@ -155,9 +158,7 @@ class Runtime:
         """Lease what the messages that have come in since the last time carry."""
 
         def lease() -> dict[str, list[Submission]]:
-            # One statement: a transaction around it would be two messages more.
-            with self.services.database.connect() as connection:
-                connection.execution_options(isolation_level="AUTOCOMMIT")
+            with self._claims.autocommit() as connection:
                 return submissions.claim(
                     connection,
                     messages,

@@ -16,14 +16,11 @@ from moderation.store.locks import Lock, wait_for
 _SCRIPTS = str(Path(__file__).parent / "migrations").replace("%", "%%")
 
 
-def connect(
-    url: str, *, pool_size: int = 10, is_checked: bool = True, is_autocommit: bool = False
-) -> Engine:
+def connect(url: str, *, pool_size: int = 10, is_checked: bool = True) -> Engine:
     """An engine for `postgresql://…`; connections are checked before they are used.
 
     That costs a message and a wake-up each time. Not checked, the first statement after
-    PostgreSQL was gone fails: for those who try again. With autocommit, each statement is a
-    transaction of its own.
+    PostgreSQL was gone fails: for those who try again.
     """
     scheme, _, rest = url.partition("://")
     if scheme not in ("postgresql", "postgres"):
@@ -36,7 +33,6 @@ def connect(
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_pre_ping=is_checked,
-            isolation_level="AUTOCOMMIT" if is_autocommit else None,
             # Captions and signed URLs are parameters, and errors are logged.
             hide_parameters=True,
             connect_args={"connect_timeout": 5, "application_name": "captionguard"},
@@ -68,10 +64,9 @@ def is_passing(error: Exception) -> bool:
     """Whether a database error may pass: a lost connection, a restart, a deadlock, a failover."""
     if isinstance(error, PoolTimeout):
         return True
-    if not isinstance(error, DBAPIError):
-        return False
-    return (
-        isinstance(error, OperationalError)
-        or error.connection_invalidated
-        or isinstance(error.orig, psycopg.errors.ReadOnlySqlTransaction)
-    )
+    cause: object = error
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return True
+        cause = error.orig
+    return isinstance(cause, psycopg.OperationalError | psycopg.errors.ReadOnlySqlTransaction)

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from uuid_utils.compat import uuid7
 
 from moderation.queue import sent_at
+from moderation.store.direct import Statement, ask
 from moderation.store.tables import submissions, verdicts
 from moderation.types import ImageRef, NewSubmission, Note, Outcome, Reason, Submission, Verdict
 
@@ -101,22 +102,32 @@ class Wanted:
 # The sub-query locks in one order, and passes over what another worker is claiming. Written as
 # `done_at IS NULL` it would be read from an index of all that waits, which the planner takes for
 # empty when the table was last analysed while nothing did.
-_CLAIM = text(
+_CLAIM = Statement(
+    "claim",
     """
-    UPDATE submissions SET lease_worker = :worker, retry_at = NULL, attempts = attempts + 1
-    WHERE id = ANY(ARRAY(
-        SELECT id FROM submissions
-        WHERE id = ANY(:ids) AND message_id = ANY(:messages)
-            AND coalesce(done_at, 'infinity') = 'infinity'
-            AND NOT EXISTS (
-                SELECT FROM workers
-                WHERE workers.id = submissions.lease_worker AND beat_at > now() - :lease
-            )
-        ORDER BY id FOR UPDATE SKIP LOCKED
-    ))
-    RETURNING id, platform, external_id, policy, caption, image_blob, image_url, created_at,
-              attempts, faults, message_id
-    """
+    WITH claimed AS (
+        UPDATE submissions SET lease_worker = CAST($1::json ->> 'worker' AS uuid), retry_at = NULL,
+                               attempts = attempts + 1
+        WHERE id = ANY(ARRAY(
+            SELECT id FROM submissions
+            WHERE id = ANY(ARRAY(SELECT CAST(json_array_elements_text($1::json -> 'ids') AS uuid)))
+                AND message_id = ANY(ARRAY(SELECT json_array_elements_text($1::json -> 'messages')))
+                AND coalesce(done_at, 'infinity') = 'infinity'
+                AND NOT EXISTS (
+                    SELECT FROM workers WHERE workers.id = submissions.lease_worker
+                    AND beat_at > now()
+                        - CAST($1::json ->> 'lease_s' AS double precision) * interval '1 s'
+                )
+            ORDER BY id FOR UPDATE SKIP LOCKED
+        ))
+        RETURNING message_id, id, platform, external_id, policy, caption, image_blob, image_url,
+                  created_at, attempts, faults
+    )
+    SELECT json_agg(json_build_array(
+        message_id, id, platform, external_id, policy, caption, image_blob, image_url,
+        created_at, attempts, faults
+    )) FROM claimed
+    """,
 )
 
 
@@ -127,21 +138,20 @@ def claim(
 
     A message that was replaced by a newer one, or is delivered twice, claims nothing.
     """
-    claimed = connection.execute(
-        _CLAIM,
-        {
-            "ids": [id_ for message in messages for id_ in message.ids],
-            "messages": [message.message_id for message in messages],
-            "worker": worker,
-            "lease": dt.timedelta(seconds=lease_s),
-        },
-    )
+    asked = {
+        "ids": [id_ for message in messages for id_ in message.ids],
+        "messages": [message.message_id for message in messages],
+        "worker": worker,
+        "lease_s": lease_s,
+    }
     leased: dict[str, list[Submission]] = {}
-    # By place: looking each field up by its name takes twice as long.
-    for row in claimed:
-        id_, platform, external_id, policy, caption, blob, url, *last, message_id = row
+    for row in ask(connection, _CLAIM, asked) or []:
+        message_id, id_, platform, external_id, policy, caption, blob, url, came_at, *tries = row
         image = ImageRef(blob=blob, url=url)
-        submission = Submission(id_, platform, external_id, policy, caption, image, *last)
+        created_at = dt.datetime.fromisoformat(came_at)
+        submission = Submission(
+            UUID(id_), platform, external_id, policy, caption, image, created_at, *tries
+        )
         leased.setdefault(message_id, []).append(submission)
     return leased
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, delete, func, select
 
+from moderation.store.direct import Statement, ask
 from moderation.store.tables import workers
 
 
@@ -28,33 +29,28 @@ class WorkerInfo:
         return asdict(self) | {"id": str(self.id)}
 
 
-BEAT = """
+_BEAT = Statement(
+    "beat",
+    """
     INSERT INTO workers (id, host, pid, model, metrics_url, calibration_version, publication,
                          holding)
-    VALUES (%(id)s, %(host)s, %(pid)s, %(model)s, %(metrics_url)s, %(calibration_version)s,
-            %(publication)s, %(holding)s)
+    SELECT id, host, pid, model, metrics_url, calibration_version, publication, holding
+    FROM json_to_record($1::json) AS given (
+        id uuid, host text, pid integer, model text, metrics_url text, calibration_version text,
+        publication bigint, holding text[]
+    )
     ON CONFLICT (id) DO UPDATE SET beat_at = now(), holding = excluded.holding,
         calibration_version = excluded.calibration_version, publication = excluded.publication
-"""
-
-
-def beat_parameters(worker: WorkerInfo, holding: Sequence[str]) -> dict[str, Any]:
-    """The parameters of `BEAT`."""
-    return {
-        "id": worker.id,
-        "host": worker.host,
-        "pid": worker.pid,
-        "model": worker.model,
-        "metrics_url": worker.metrics_url,
-        "calibration_version": worker.calibration_version,
-        "publication": worker.publication,
-        "holding": list(holding),
-    }
+    """,
+)
 
 
 def beat(connection: Connection, worker: WorkerInfo, holding: Sequence[str]) -> None:
-    """Say that this worker lives and which messages it has taken and not finished."""
-    connection.exec_driver_sql(BEAT, beat_parameters(worker, holding))
+    """Say that this worker lives and which messages it has taken and not finished.
+
+    Raises `psycopg.Error`.
+    """
+    ask(connection, _BEAT, asdict(worker) | {"holding": list(holding)})
 
 
 def leave(connection: Connection, worker: UUID) -> None:
