@@ -25,12 +25,16 @@ class _Lines:
     log = debug = info = warning = error = critical = exception = msg
 
 
-def _json(document: Any, default: Callable[[Any], Any]) -> str:
+def _json(document: Any, default: Callable[[Any], Any]) -> bytes:
     try:
-        return orjson.dumps(document, default=default).decode()
+        return orjson.dumps(document, default=default)
     # Half a surrogate pair in a caption, a whole number of more than 64 bits.
     except TypeError:
-        return json.dumps(document, default=default)
+        return json.dumps(document, default=default).encode()
+
+
+def _json_text(document: Any, default: Callable[[Any], Any]) -> str:
+    return _json(document, default).decode()
 
 
 def _hide_bodies(record: logging.LogRecord) -> bool:
@@ -59,20 +63,19 @@ def info_each(event: str, documents: Iterable[Mapping[str, Any]]) -> None:
         _Lines().msg(piece)
 
 
-def _pieces(lines: Sequence[str]) -> Iterator[str]:
+def _pieces(lines: Sequence[bytes]) -> Iterator[str]:
     """Lines, as many together as a pipe takes whole: what is longer, others may write into."""
-    piece: list[str] = []
+    piece: list[bytes] = []
     room = select.PIPE_BUF
     for line in lines:
-        # A sign may be four bytes.
-        size = (len(line) if line.isascii() else 4 * len(line)) + 1
+        size = len(line) + 1
         if piece and size > room:
-            yield "\n".join(piece)
+            yield b"\n".join(piece).decode()
             piece, room = [], select.PIPE_BUF
         piece.append(line)
         room -= size
     if piece:
-        yield "\n".join(piece)
+        yield b"\n".join(piece).decode()
 
 
 def _is_json() -> bool:
@@ -88,7 +91,7 @@ def configure_logging(log_format: Literal["json", "console"], *, level: int = lo
         structlog.processors.format_exc_info,
     ]
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer(serializer=_json)
+        structlog.processors.JSONRenderer(serializer=_json_text)
         if log_format == "json"
         else structlog.dev.ConsoleRenderer()
     )

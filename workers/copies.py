@@ -6,6 +6,7 @@ from datetime import timedelta
 from time import monotonic
 from uuid import UUID
 
+import psycopg
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -65,6 +66,7 @@ class Copier:
         self._stopping.set()
         self._news.set()
         self._thread.join()
+        self._ledger.close()
         self._process.close()
         self._fetcher.close()
 
@@ -79,7 +81,7 @@ class Copier:
     def _try_next(self) -> bool:
         try:
             return self._next()
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, psycopg.Error) as error:
             log.warning("copies_wait", error=type(error).__name__)
         except Exception:
             # Whatever it is: leases run out, and the copies of other cases are still wanted.

@@ -12,6 +12,7 @@ from moderation.errors import TemporaryFault, Unscorable
 from moderation.review.opening import given_up
 from moderation.store import copies
 from moderation.store.copies import Settled, WantedCopy
+from moderation.store.direct import Kept
 from moderation.types import Reason
 from moderation.wiring import Services
 
@@ -30,17 +31,16 @@ class CopyLedger:
 
     def __init__(self, services: Services, lease: timedelta) -> None:
         self._services = services
-        # One statement each time, and so a transaction without beginning and ending it.
-        self._database = services.database.execution_options(isolation_level="AUTOCOMMIT")
+        self._kept = Kept(services.database)
         self._lease = lease
         self._leased: dict[UUID, WantedCopy] = {}
         self._settled: list[Settled] = []
         self._stored_s = monotonic()
 
     def take(self, limit: int) -> list[WantedCopy]:
-        """Lease up to so many cases that want a copy. Raises `SQLAlchemyError`."""
+        """Lease up to so many cases that want a copy. Raises as `store`."""
         self.store()
-        with self._database.connect() as connection:
+        with self._kept.autocommit() as connection:
             taken = copies.take(connection, limit=limit, lease=self._lease)
         self._leased = {wanted.case_id: wanted for wanted in taken}
         self._stored_s = monotonic()
@@ -89,13 +89,20 @@ class CopyLedger:
             self.store([Settled(wanted, wait=self._lease) for wanted in self._leased.values()])
 
     def store(self, more: Sequence[Settled] = ()) -> None:
-        """Store what came of copies; what cannot be stored is kept. Raises `SQLAlchemyError`."""
+        """Store what came of copies; what cannot be stored is kept.
+
+        Raises `SQLAlchemyError` or `psycopg.Error`.
+        """
         settled = [*self._settled, *more]
         if settled:
-            with self._database.connect() as connection:
+            with self._kept.autocommit() as connection:
                 copies.settle(connection, settled)
         self._settled.clear()
         self._stored_s = monotonic()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._kept.close()
 
     def _settle(self, settled: Settled, result: str) -> None:
         self._leased.pop(settled.wanted.case_id, None)

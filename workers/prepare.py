@@ -27,22 +27,16 @@ from workers.kept import KeptFiles
 _AT_ONCE = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, eq=False, kw_only=True)
 class _Pair(Pair):
     """The pair of a journey: the engine keeps it until it has a score."""
 
     journey: Journey
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """What can be staged; `data` is its image's file where that was fetched.
-
-    Beside the pair, so that no file is kept longer than until it is decoded.
-    """
-
-    pair: _Pair
-    data: bytes | None = None
+# Files that were fetched, by their SHA-256. Beside the pairs, so that no file is kept longer than
+# until it is decoded.
+_Fetched = dict[str, bytes]
 
 
 class Preparation:
@@ -94,8 +88,9 @@ class Preparation:
         self._fetcher.close()
 
     def _prepare(self, journeys: Sequence[Journey]) -> None:
+        fetched: _Fetched = {}
         try:
-            ready = self._ready(journeys)
+            pairs = self._pairs(journeys, fetched)
         except BaseException as error:
             # Whoever waits for a journey must learn of it, or would wait for ever.
             self._end([(journey, error) for journey in journeys])
@@ -104,9 +99,7 @@ class Preparation:
         # judged twice.
         with contextlib.suppress(BaseException):
             self._engine.score_all(
-                [each.pair for each in ready],
-                lambda places: self._read([ready[p] for p in places]),
-                self._scored,
+                pairs, lambda places: self._read([pairs[p] for p in places], fetched), self._scored
             )
 
     def _scored(self, told: Sequence[tuple[_Pair, Outcome]]) -> None:
@@ -117,23 +110,23 @@ class Preparation:
             journey.outcome = outcome
         self._on_outcomes([journey for journey, _ in outcomes])
 
-    def _ready(self, journeys: Sequence[Journey]) -> list[_Ready]:
+    def _pairs(self, journeys: Sequence[Journey], fetched: _Fetched) -> list[_Pair]:
         now = datetime.now(UTC)
         for journey in journeys:
             waited_s = max(0.0, (now - journey.submission.created_at).total_seconds())
             journey.stages_s["queue_wait"] = waited_s
         self._observe("queue_wait", journeys)
-        ready: list[_Ready] = []
+        pairs: list[_Pair] = []
         failed: list[tuple[Journey, Outcome]] = []
         for journey in journeys:
             try:
                 self._check(journey.submission)
-                ready.append(self._named(journey))
+                pairs.append(self._named(journey, fetched))
             except BaseException as error:
                 failed.append((journey, error))
         if failed:
             self._end(failed)
-        return ready
+        return pairs
 
     def _check(self, submission: Submission) -> None:
         """Raise `Unscorable` before anything is fetched in vain."""
@@ -143,12 +136,12 @@ class Preparation:
         if fault := caption_fault(submission.caption):
             raise Unscorable(fault, NO_WORD)
 
-    def _named(self, journey: Journey) -> _Ready:
+    def _named(self, journey: Journey, fetched: _Fetched) -> _Pair:
         submission = journey.submission
         if submission.image.url is None:
             # A blob's key is its content's name, so that a known one is not even fetched.
             name = submission.image.blob or ""
-            return _Ready(_Pair(name, submission.caption, "blob", journey=journey))
+            return _Pair(name, submission.caption, "blob", journey=journey)
         started_s, started_cpu_s = time.perf_counter(), time.thread_time()
         try:
             data = self._fetcher.fetch(submission.image.url)
@@ -158,46 +151,46 @@ class Preparation:
             self._metrics.stages_cpu["fetch"].inc(time.thread_time() - started_cpu_s)
         self.kept.keep(submission.id, data)
         name = hashlib.sha256(data).hexdigest()
-        return _Ready(_Pair(name, submission.caption, "url", journey=journey), data)
+        fetched[name] = data
+        return _Pair(name, submission.caption, "url", journey=journey)
 
     def _observe(self, stage: str, journeys: Sequence[Journey]) -> None:
         self._metrics.stages[stage].observe_all([j.stages_s[stage] for j in journeys])
 
-    def _read(self, ready: Sequence[_Ready]) -> list[Image | BaseException]:
+    def _read(self, pairs: Sequence[_Pair], fetched: _Fetched) -> list[Image | BaseException]:
         """Decode images; one that cannot be opened or decoded keeps none of the others."""
         outcomes: dict[int, Image | BaseException] = {}
-        files, decoded = self._open(ready, outcomes)
+        files, decoded = self._open(pairs, fetched, outcomes)
         started_cpu_s = time.thread_time()
         answers = self._decoder.decode_all(files)
         self._metrics.stages_cpu["decode"].inc(time.thread_time() - started_cpu_s)
         for place, answer in zip(decoded, answers, strict=True):
             outcomes[place] = answer.outcome
-            ready[place].pair.journey.stages_s["decode"] = answer.took_s
-        self._observe("decode", [ready[place].pair.journey for place in decoded])
-        return [outcomes[place] for place in range(len(ready))]
+            pairs[place].journey.stages_s["decode"] = answer.took_s
+        self._observe("decode", [pairs[place].journey for place in decoded])
+        return [outcomes[place] for place in range(len(pairs))]
 
     def _open(
-        self, ready: Sequence[_Ready], outcomes: dict[int, Image | BaseException]
+        self, pairs: Sequence[_Pair], fetched: _Fetched, outcomes: dict[int, Image | BaseException]
     ) -> tuple[list[ImageFile], list[int]]:
         """Open what can be opened, and where each stood; what cannot is among the outcomes."""
         files: list[ImageFile] = []
         opened: list[int] = []
         started_cpu_s = time.thread_time()
-        for place, each in enumerate(ready):
+        for place, pair in enumerate(pairs):
             started_s = time.perf_counter()
             try:
-                files.append(self._file(each))
+                files.append(self._file(pair, fetched))
                 opened.append(place)
             except Exception as error:
                 outcomes[place] = error
             # What came from a URL has been fetched before.
-            each.pair.journey.stages_s.setdefault("fetch", time.perf_counter() - started_s)
-        blobs = [each.pair.journey for each in ready if each.pair.source == "blob"]
-        self._observe("fetch", blobs)
+            pair.journey.stages_s.setdefault("fetch", time.perf_counter() - started_s)
+        self._observe("fetch", [pair.journey for pair in pairs if pair.source == "blob"])
         self._metrics.stages_cpu["fetch"].inc(time.thread_time() - started_cpu_s)
         return files, opened
 
-    def _file(self, ready: _Ready) -> ImageFile:
-        if ready.data is None:
-            return self._services.blobs.open(ready.pair.sha256)
-        return ImageFile.of(ready.data)
+    def _file(self, pair: _Pair, fetched: _Fetched) -> ImageFile:
+        if pair.source == "blob":
+            return self._services.blobs.open(pair.sha256)
+        return ImageFile.of(fetched[pair.sha256])

@@ -34,7 +34,8 @@ class BatchReport:
     waits_s: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: that would treble the time to make one.
+@dataclass(slots=True, eq=False)
 class Pair:
     """An image, named by the SHA-256 of its file, and a caption.
 

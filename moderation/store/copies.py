@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, select
 
+from moderation.store.direct import Statement, ask
 from moderation.store.review_tables import cases
 from moderation.types import ImageRef
 
@@ -43,7 +44,8 @@ class Settled:
 # since it may be what ends workers. Looked for among the newest only, so that a long backlog costs
 # nothing, and tested again once it is locked: somebody else may have taken it in between.
 # A URL may show something else tomorrow, or to somebody else: only one's own copy is of it.
-_TAKE = text(
+_TAKE = Statement(
+    "take_copies",
     """
     WITH locked AS (
         SELECT cases.id, image_blob, image_url, copy_attempts, cases.created_at
@@ -57,47 +59,54 @@ _TAKE = text(
                 ORDER BY created_at DESC LIMIT 500
             ))
         ORDER BY copy_attempts, image_url IS NULL, cases.created_at DESC
-        LIMIT :limit FOR UPDATE OF cases SKIP LOCKED
+        LIMIT CAST($1::json ->> 'limit' AS bigint) FOR UPDATE OF cases SKIP LOCKED
     ), next AS (
         SELECT id, image_blob, image_url, row_number() OVER (
             ORDER BY copy_attempts, image_url IS NULL, created_at DESC
         ) AS place
         FROM locked
     ), taken AS (
-        UPDATE cases SET copy_after = now() + :lease, copy_attempts = cases.copy_attempts + 1
+        UPDATE cases SET
+            copy_after = now() + CAST($1::json ->> 'lease_s' AS double precision) * interval '1 s',
+            copy_attempts = cases.copy_attempts + 1
         FROM next WHERE cases.id = next.id AND (cases.copy_attempts = 0 OR place = 1)
         RETURNING cases.id, submission_id, image_blob, image_url, cases.copy_attempts, place
     )
-    SELECT taken.*, coalesce(
-        (
-            SELECT copy_blob FROM cases
-            WHERE cases.submission_id = taken.submission_id AND copy_blob IS NOT NULL LIMIT 1
-        ),
-        (
-            SELECT copy_blob FROM cases JOIN submissions ON submissions.id = cases.submission_id
-            WHERE hashtextextended(coalesce(submissions.image_blob, submissions.image_url), 0)
-                    = hashtextextended(taken.image_blob, 0)
-                AND submissions.image_blob = taken.image_blob
-                AND copy_blob IS NOT NULL
-            LIMIT 1
+    SELECT json_agg(json_build_array(
+        id, submission_id, image_blob, image_url, copy_attempts,
+        coalesce(
+            (
+                SELECT copy_blob FROM cases
+                WHERE cases.submission_id = taken.submission_id AND copy_blob IS NOT NULL LIMIT 1
+            ),
+            (
+                SELECT copy_blob
+                FROM cases JOIN submissions ON submissions.id = cases.submission_id
+                WHERE hashtextextended(coalesce(submissions.image_blob, submissions.image_url), 0)
+                        = hashtextextended(taken.image_blob, 0)
+                    AND submissions.image_blob = taken.image_blob
+                    AND copy_blob IS NOT NULL
+                LIMIT 1
+            )
         )
-    ) AS known
-    FROM taken ORDER BY place
-    """
+    ) ORDER BY place)
+    FROM taken
+    """,
 )
 
 # Locked in one order for all writers, so that two cannot deadlock. The first copy holds, and who
 # has lost a lease to somebody else changes nothing but that.
-_SETTLE = text(
+_SETTLE = Statement(
+    "settle_copies",
     """
     WITH given AS (
-        SELECT * FROM unnest(
-            CAST(:id AS uuid[]), CAST(:attempts AS integer[]), CAST(:blob AS text[]),
-            CAST(:problem AS text[]), CAST(:wait_s AS double precision[]),
-            CAST(:untried AS boolean[])
-        ) AS given (id, attempts, blob, problem, wait_s, untried)
+        SELECT * FROM json_to_recordset($1::json) AS given (
+            id uuid, attempts integer, blob text, problem text, wait_s double precision,
+            untried boolean
+        )
     ), locked AS (
-        SELECT id FROM cases WHERE id = ANY(CAST(:id AS uuid[])) ORDER BY id FOR NO KEY UPDATE
+        SELECT id FROM cases WHERE id = ANY(ARRAY(SELECT id FROM given))
+        ORDER BY id FOR NO KEY UPDATE
     )
     UPDATE cases SET
         copy_blob = blob, copy_problem = problem, copy_after = now() + wait_s * interval '1 s',
@@ -105,7 +114,7 @@ _SETTLE = text(
     FROM given JOIN locked USING (id)
     WHERE cases.id = given.id AND copy_blob IS NULL
         AND (blob IS NOT NULL OR copy_attempts = attempts)
-    """
+    """,
 )
 
 
@@ -130,28 +139,27 @@ def take(connection: Connection, *, limit: int, lease: timedelta) -> list[Wanted
 
     One that was tried before comes alone.
     """
+    taken = ask(connection, _TAKE, {"limit": limit, "lease_s": lease.total_seconds()})
     return [
-        WantedCopy(
-            row.id,
-            row.submission_id,
-            ImageRef(blob=row.image_blob, url=row.image_url),
-            row.copy_attempts,
-            row.known,
-        )
-        for row in connection.execute(_TAKE, {"limit": limit, "lease": lease})
+        WantedCopy(UUID(id_), UUID(submission_id), ImageRef(blob=blob, url=url), attempts, known)
+        for id_, submission_id, blob, url, attempts, known in taken or ()
     ]
 
 
 def settle(connection: Connection, settled: Sequence[Settled]) -> None:
     """Note what came of copies, in one statement; of each case at most one."""
-    connection.execute(
+    ask(
+        connection,
         _SETTLE,
-        {
-            "id": [each.wanted.case_id for each in settled],
-            "attempts": [each.wanted.attempts for each in settled],
-            "blob": [each.blob for each in settled],
-            "problem": [each.problem for each in settled],
-            "wait_s": [each.wait.total_seconds() if each.wait else None for each in settled],
-            "untried": [each.untried for each in settled],
-        },
+        [
+            {
+                "id": each.wanted.case_id,
+                "attempts": each.wanted.attempts,
+                "blob": each.blob,
+                "problem": each.problem,
+                "wait_s": each.wait.total_seconds() if each.wait else None,
+                "untried": each.untried,
+            }
+            for each in settled
+        ],
     )

@@ -13,7 +13,8 @@ from typing import Any, cast
 import orjson
 import psycopg
 from psycopg.errors import error_from_result
-from psycopg.pq import ConnStatus, ExecStatus, PGconn, PGresult, TransactionStatus
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGconn, PGresult
 from sqlalchemy import Connection, Engine
 
 _GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
