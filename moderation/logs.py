@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
+from uuid import UUID
 
 import orjson
 import structlog
@@ -52,7 +53,8 @@ def info_each(event: str, documents: Iterable[Mapping[str, Any]]) -> None:
     """
     if not _is_json():
         for document in documents:
-            structlog.get_logger().info(event, **document)
+            words = {k: str(v) if isinstance(v, UUID) else v for k, v in document.items()}
+            structlog.get_logger().info(event, **words)
         return
     common = {
         "event": event,

@@ -192,7 +192,7 @@ class Judge:
 def _line(journey: Journey, verdict: Verdict) -> dict[str, Any]:
     submission = journey.submission
     line = {
-        "id": str(submission.id),
+        "id": submission.id,
         "platform": submission.platform,
         "policy": submission.policy,
         "outcome": verdict.outcome.value,

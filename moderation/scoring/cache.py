@@ -87,13 +87,12 @@ class EmbeddingCache:
         """Look in the shared cache, and remember what is there."""
         found = self._shared.get(key) if self._shared else None
         if found is not None:
-            self._remember(key, found)
+            self._remember([(key, found)])
         return found
 
     def put(self, computed: Sequence[tuple[Key, Embedding]]) -> None:
         """Remember a batch; what was used least recently makes room."""
-        for key, embedding in computed:
-            self._remember(key, embedding)
+        self._remember(computed)
         if self._shared:
             self._shared.put(computed)
 
@@ -102,15 +101,17 @@ class EmbeddingCache:
         if self._shared:
             self._shared.close()
 
-    def _remember(self, key: Key, embedding: Embedding) -> None:
-        size = _ENTRY_BYTES + embedding.vector.nbytes
-        if size > self._max_bytes:
-            return
+    def _remember(self, computed: Sequence[tuple[Key, Embedding]]) -> None:
         with self._lock:
-            if key not in self._entries:
-                self._bytes += size
-            self._entries[key] = embedding
-            self._entries.move_to_end(key)
-            while self._bytes > self._max_bytes:
-                _, dropped = self._entries.popitem(last=False)
-                self._bytes -= _ENTRY_BYTES + dropped.vector.nbytes
+            for key, embedding in computed:
+                size = _ENTRY_BYTES + embedding.vector.nbytes
+                if size > self._max_bytes:
+                    continue
+                if key in self._entries:
+                    self._entries.move_to_end(key)
+                else:
+                    self._bytes += size
+                self._entries[key] = embedding
+                while self._bytes > self._max_bytes:
+                    _, dropped = self._entries.popitem(last=False)
+                    self._bytes -= _ENTRY_BYTES + dropped.vector.nbytes

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -189,35 +190,39 @@ class Engine:
 
     def _work_off(self, jobs: Sequence[_Job]) -> None:
         try:
-            outcomes = self._embed(jobs)
+            embedded = self._embed(jobs)
         except BaseException as error:
             self._flights.land([(job.flight, error) for job in jobs])
             return
         # What was computed is in the cache by now: nobody finds neither.
-        self._flights.land([(job.flight, outcomes[job.flight.key]) for job in jobs])
+        self._flights.land(embedded)
 
-    def _embed(self, jobs: Sequence[_Job]) -> dict[Key, Embedding]:
+    def _embed(self, jobs: Sequence[_Job]) -> list[tuple[Flight, Embedding]]:
         if self._is_cpu:
             # Holds for the calling thread: this lane.
             torch.set_num_threads(1)
         started_s, started_cpu_s = time.perf_counter(), time.thread_time()
         images = [job for job in jobs if job.pixels is not None]
         captions = [job for job in jobs if job.tokens is not None]
-        found: dict[Key, Embedding] = {}
+        embedded: list[tuple[Flight, Embedding]] = []
+        are_numbers: list[bool] = []
         for chunk in _chunks(images, self._max_batch_items):
             vectors = self._towers.encode_images([j.pixels for j in chunk if j.pixels is not None])
-            found |= _embeddings(chunk, vectors)
+            embedded += _embeddings(chunk, vectors)
+            are_numbers += np.isfinite(vectors.sum(axis=1)).tolist()
         for chunk in _chunks(captions, self._max_batch_items):
             vectors = self._towers.encode_captions(
                 [j.tokens for j in chunk if j.tokens is not None]
             )
-            found |= _embeddings(chunk, vectors)
+            embedded += _embeddings(chunk, vectors)
+            are_numbers += np.isfinite(vectors.sum(axis=1)).tolist()
         forward_s, forward_cpu_s = (
             time.perf_counter() - started_s,
             time.thread_time() - started_cpu_s,
         )
         # A fault of the device passes; kept, it would be a fault of the caption for ever.
-        self._cache.put([(k, e) for k, e in found.items() if np.isfinite(e.vector).all()])
+        sound = compress(embedded, are_numbers)
+        self._cache.put([(flight.key, embedding) for flight, embedding in sound])
         self._on_batch(
             BatchReport(
                 images=len(images),
@@ -227,7 +232,7 @@ class Engine:
                 waits_s=tuple(started_s - job.staged_s for job in jobs),
             )
         )
-        return found
+        return embedded
 
 
 def open_engine(
@@ -269,10 +274,10 @@ def _chunks(jobs: Sequence[_Job], size: int) -> list[Sequence[_Job]]:
     return [jobs[start : start + size] for start in range(0, len(jobs), size)]
 
 
-def _embeddings(jobs: Sequence[_Job], vectors: Vectors) -> dict[Key, Embedding]:
+def _embeddings(jobs: Sequence[_Job], vectors: Vectors) -> list[tuple[Flight, Embedding]]:
     # A copy each: a row that is kept would keep all of its batch in memory.
     pairs = zip(jobs, vectors, strict=True)
-    return {job.flight.key: Embedding(vector.copy(), job.notes) for job, vector in pairs}
+    return [(job.flight, Embedding(vector.copy(), job.notes)) for job, vector in pairs]
 
 
 def _read(
