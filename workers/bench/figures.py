@@ -94,12 +94,7 @@ def conclude(
         key=lambda best: best[1],
     )
     decode_per_s = median(speed.per_s for speed in measured.decode)
-    if setup.device == "cpu":
-        # Both run on the same cores, so a pair costs the sum of their CPU time.
-        forward_cpu_s = min(median(s.cpu_s for s in speeds) for speeds in measured.forward.values())
-        ceiling = cores / (forward_cpu_s + median(speed.cpu_s for speed in measured.decode))
-    else:
-        ceiling = min(forward_per_s, decode_per_s)
+    ceilings = _ceilings(setup, measured, cores)
     naive, pipeline = median(measured.naive_per_s), median(f.pairs_per_s for f in measured.unique)
     full = median(speed.per_s for speed in measured.forward[setup.max_batch_items])
     border = measured.threshold_cosine
@@ -117,9 +112,13 @@ def conclude(
         forward_pairs_per_s=forward_per_s,
         forward_batch_items=batch,
         decode_images_per_s=decode_per_s,
-        ceiling_pairs_per_s=ceiling,
+        ceiling_pairs_per_s=median(ceilings),
         pipeline_pairs_per_s=pipeline,
-        pipeline_over_ceiling=pipeline / ceiling,
+        # Round by round: a machine that is slow for a minute is so for all parts of a round.
+        pipeline_over_ceiling=median(
+            flow.pairs_per_s / ceiling
+            for flow, ceiling in zip(measured.unique, ceilings, strict=True)
+        ),
         pipeline_over_naive=pipeline / naive,
         queue_us_per_item=1e6 * median(f.usage.queue_s / f.pairs for f in measured.unique),
         worker_shares=_shares(measured.unique),
@@ -137,6 +136,21 @@ def conclude(
         versions={name: version(name) for name in _PACKAGES}
         | {"python": platform.python_version()},
     )
+
+
+def _ceilings(setup: Setup, measured: Measured, cores: int) -> list[float]:
+    """What towers and decoders allowed together in each round, pairs a second."""
+    rounds = zip(*measured.forward.values(), strict=True)
+    if setup.device == "cpu":
+        # Both run on the same cores, so a pair costs the sum of their CPU time.
+        return [
+            cores / (min(speed.cpu_s for speed in forward) + decode.cpu_s)
+            for forward, decode in zip(rounds, measured.decode, strict=True)
+        ]
+    return [
+        min(max(speed.per_s for speed in forward), decode.per_s)
+        for forward, decode in zip(rounds, measured.decode, strict=True)
+    ]
 
 
 def _shares(flows: Sequence[Flow]) -> list[float]:

@@ -18,7 +18,7 @@ from workers.bench.rig import Rig
 from workers.bench.stock import StockModel
 from workers.bench.usage import peak_bytes
 
-_ROUNDS = 3
+_ROUNDS = 5
 _SEED = 1
 _STOCK_PAIRS = 64
 _FEW = 8
