@@ -1,0 +1,162 @@
+"""Statements by libpq itself: JSON in and out, transactions, and connections that die."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, text
+
+from moderation.store.database import is_passing
+from moderation.store.direct import Kept, Statement, ask, ask_within
+from moderation.wiring import Services
+
+ECHO = Statement("echo", "SELECT $1::json")
+DIVIDE = Statement("divide", "SELECT to_json(1 / CAST($1::json AS text)::integer)")
+NOTE = Statement("note", "INSERT INTO notes SELECT CAST($1::json ->> 'number' AS integer)")
+
+# What JSON can say: PostgreSQL keeps it as it is written.
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text("aé'\"\\%$ "), inner),
+    max_leaves=8,
+)
+
+
+@pytest.fixture
+def kept(services: Services) -> Iterator[Kept]:
+    """A kept connection to a database with an empty table of numbers."""
+    with services.database.begin() as connection:
+        connection.execute(text("CREATE TABLE notes (number integer)"))
+    kept = Kept(services.database)
+    yield kept
+    kept.close()
+
+
+def noted(services: Services) -> list[int]:
+    """The numbers that anybody else sees."""
+    with services.database.connect() as connection:
+        return list(connection.execute(text("SELECT number FROM notes ORDER BY number")).scalars())
+
+
+def pid(connection: Connection) -> Any:
+    """The process that serves a connection."""
+    return ask(connection, Statement("pid", "SELECT to_json(pg_backend_pid()), $1::json"), None)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(document=JSON)
+def test_what_goes_in_comes_out(kept: Kept, document: Any) -> None:
+    """Whatever signs a caption has, and however large a number is."""
+    with kept.autocommit() as connection:
+        assert ask(connection, ECHO, document) == document
+
+
+def test_numbers_may_be_numpys(kept: Kept) -> None:
+    """As the scores of a simulated year are."""
+    with kept.autocommit() as connection:
+        given = {"score": np.float32(0.5), "count": np.int64(3), "both": np.array([1.0, 2.0])}
+        assert ask(connection, ECHO, given) == {"score": 0.5, "count": 3, "both": [1.0, 2.0]}
+
+
+def test_a_statement_without_a_row_answers_nothing(services: Services, kept: Kept) -> None:
+    """What it does is done all the same, at once and for all."""
+    with kept.autocommit() as connection:
+        assert ask(connection, NOTE, {"number": 1}) is None
+        assert noted(services) == [1]
+
+
+def test_a_transaction_holds_whoever_speaks_in_it(services: Services, kept: Kept) -> None:
+    """Statements of both kinds: nobody sees any before the end, and then all, each time."""
+    for number in range(2):
+        with kept.transaction() as connection:
+            ask(connection, NOTE, {"number": 2 * number})
+            connection.execute(text("INSERT INTO notes VALUES (:n)"), {"n": 2 * number + 1})
+            assert noted(services) == list(range(2 * number))
+        assert noted(services) == list(range(2 * number + 2))
+
+
+def test_nothing_is_left_of_a_transaction_that_failed(services: Services, kept: Kept) -> None:
+    """What came before the error is undone, also what was said through SQLAlchemy."""
+
+    def fail() -> None:
+        with kept.transaction() as connection:
+            ask(connection, NOTE, {"number": 1})
+            connection.execute(text("INSERT INTO notes VALUES (2)"))
+            ask(connection, DIVIDE, 0)
+
+    with pytest.raises(psycopg.errors.DivisionByZero) as fault:
+        fail()
+    assert not is_passing(fault.value)
+    with kept.transaction() as connection:
+        ask(connection, NOTE, {"number": 3})
+    assert noted(services) == [3]
+
+
+def test_it_belongs_to_the_transaction_of_another_connection(services: Services) -> None:
+    """One of SQLAlchemy's begins with its first statement, whichever kind that is."""
+    with services.database.begin() as connection:
+        connection.execute(text("CREATE TABLE notes (number integer)"))
+
+    def fail() -> None:
+        with services.database.begin() as connection:
+            ask(connection, NOTE, {"number": 1})
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert noted(services) == []
+    with services.database.begin() as connection:
+        ask(connection, NOTE, {"number": 2})
+        assert noted(services) == []
+    assert noted(services) == [2]
+
+
+@pytest.mark.parametrize("is_idle", [True, False])
+def test_a_connection_that_died_is_followed_by_another(
+    services: Services, kept: Kept, is_idle: bool
+) -> None:
+    """The statement that finds out fails for now, and the next one is as good as ever."""
+    with kept.autocommit() as connection:
+        first = pid(connection)
+
+    def end() -> None:
+        with services.database.begin() as other:
+            other.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": first})
+
+    def note(number: int) -> None:
+        with kept.transaction() as connection:
+            if not is_idle:
+                end()
+            ask(connection, NOTE, {"number": number})
+
+    if is_idle:
+        end()
+    with pytest.raises(psycopg.OperationalError) as fault:
+        note(1)
+    assert is_passing(fault.value)
+    with kept.autocommit() as connection:
+        assert pid(connection) != first
+        ask(connection, NOTE, {"number": 2})
+    assert noted(services) == [2]
+
+
+def test_a_question_waits_for_a_lock_no_longer_than_it_may(services: Services, kept: Kept) -> None:
+    """It is given up by the server; asked again when the lock is gone, it is answered."""
+    count = "SELECT to_json(count(*)) FROM notes"
+    with services.database.begin() as other:
+        other.execute(text("LOCK TABLE notes"))
+        with pytest.raises(psycopg.errors.QueryCanceled), kept.autocommit() as connection:
+            ask_within(connection, count, timeout_ms=50)
+    with kept.autocommit() as connection:
+        assert ask_within(connection, count, timeout_ms=5000) == 0
+        # The limit was that transaction's, and none is open.
+        shown = "SELECT to_json(current_setting('statement_timeout')), $1::json"
+        assert ask(connection, Statement("limit", shown), None) == "0"
