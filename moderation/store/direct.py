@@ -17,14 +17,17 @@ from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from sqlalchemy import Connection, Engine
 
+# Where a kept connection has the names of what it has prepared, below SQLAlchemy's.
+_PREPARED = "captionguard_prepared"
 _GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One of a single parameter, `$1`, a JSON document, prepared under its name.
+    """One of a single parameter, `$1`, a JSON document; it answers one JSON value or nothing.
 
-    It answers one row of one JSON value, or none.
+    On a kept connection it is prepared under its name. Elsewhere psycopg may drop what it has not
+    prepared itself: it does with each rollback.
     """
 
     name: str
@@ -40,14 +43,16 @@ def ask(connection: Connection, statement: Statement, document: Any) -> Any:
     if not raw.autocommit and raw.pgconn.transaction_status == TransactionStatus.IDLE:
         # As psycopg does before the first statement.
         _run(raw.pgconn, b"BEGIN")
-    name = statement.name.encode()
-    # Kept with the connection below SQLAlchemy's: forgotten when that is closed.
-    prepared = connection.info.setdefault("prepared", set())
-    if name not in prepared:
-        _check(raw.pgconn, raw.pgconn.prepare(name, statement.text.encode()))
-        prepared.add(name)
-    given = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    result = _check(raw.pgconn, raw.pgconn.exec_prepared(name, [given]))
+    given = [orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)]
+    prepared = connection.info.get(_PREPARED)
+    if prepared is None:
+        result = _check(raw.pgconn, raw.pgconn.exec_params(statement.text.encode(), given))
+    else:
+        name = statement.name.encode()
+        if name not in prepared:
+            _check(raw.pgconn, raw.pgconn.prepare(name, statement.text.encode()))
+            prepared.add(name)
+        result = _check(raw.pgconn, raw.pgconn.exec_prepared(name, given))
     value = result.get_value(0, 0) if result.ntuples else None
     return None if value is None else orjson.loads(value)
 
@@ -72,7 +77,7 @@ def ask_within(connection: Connection, query: str, *, timeout_ms: int) -> Any:
 class Kept:
     """A connection that one thread keeps, in autocommit; another follows where it fails.
 
-    Taking one from the pool and giving it back costs as much as what is asked.
+    Taking one from the pool and giving it back costs as much as what is asked. Close it after use.
     """
 
     def __init__(self, database: Engine) -> None:
@@ -84,12 +89,12 @@ class Kept:
         """The connection; each statement is a transaction of its own."""
         if self._connection is None:
             connection = self._database.connect()
+            connection.info[_PREPARED] = set()
             self._connection = connection.execution_options(isolation_level="AUTOCOMMIT")
         try:
             yield self._connection
         except BaseException:
             # Whatever it was, the next one begins with a connection of which all is known.
-            self._connection.invalidate()
             self.close()
             raise
 
@@ -103,8 +108,9 @@ class Kept:
             _run(pgconn, b"COMMIT")
 
     def close(self) -> None:
-        """Give the connection back."""
+        """End the connection: nobody else could prepare what it has prepared."""
         if self._connection is not None:
+            self._connection.invalidate()
             self._connection.close()
         self._connection = None
 

@@ -119,6 +119,21 @@ def test_it_belongs_to_the_transaction_of_another_connection(services: Services)
     assert noted(services) == [2]
 
 
+def test_it_goes_on_after_a_rollback_and_on_a_connection_that_was_kept(services: Services) -> None:
+    """Whoever had the connection before, and whatever was undone on it."""
+    with services.database.connect() as connection:
+        for number in range(3):
+            assert ask(connection, ECHO, number) == number
+            connection.rollback()
+    kept = Kept(services.database)
+    for number in range(3):
+        with kept.autocommit() as connection:
+            assert ask(connection, ECHO, number) == number
+        kept.close()
+        with services.database.begin() as connection:
+            assert ask(connection, ECHO, number) == number
+
+
 @pytest.mark.parametrize("is_idle", [True, False])
 def test_a_connection_that_died_is_followed_by_another(
     services: Services, kept: Kept, is_idle: bool
