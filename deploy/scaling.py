@@ -33,14 +33,14 @@ class Costs:
     api: Cost = Cost(4_350, 150)  # a request
     api_upload_us: float = 1_900  # a post with its image of 180 KB as base64
     accept: Cost = Cost(750, 38)  # PostgreSQL, for a request to the API
-    claim: Cost = Cost(210, 30)  # PostgreSQL, for a transaction
-    record: Cost = Cost(480, 25)  # PostgreSQL, for a transaction
+    claim: Cost = Cost(150, 45)  # PostgreSQL, for a transaction
+    record: Cost = Cost(270, 35)  # PostgreSQL, for a transaction
     vacuum_us: float = 15
     wal_bytes: float = 2_450
     table_bytes: float = 800  # two rows and their indexes
     redis_message: Cost = Cost(230, 0.28)  # sent, taken and acknowledged
     upkeep_us: float = 0.7  # a scheduler's pass, for a post in workers' hands
-    worker_own: Cost = Cost(4_700, 170)  # the worker's own process, for a message
+    worker_own: Cost = Cost(2_600, 150)  # the worker's own process, for a message
     decode_us: float = 5_000  # a JPEG of 640x480, in the decoder processes
     forward_us: float = 18_500  # ViT-B-32 in bf16, of a core with AMX
     image_bytes: float = 179_000

@@ -35,7 +35,12 @@ def connect(url: str, *, pool_size: int = 10, is_checked: bool = True) -> Engine
             pool_pre_ping=is_checked,
             # Captions and signed URLs are parameters, and errors are logged.
             hide_parameters=True,
-            connect_args={"connect_timeout": 5, "application_name": "captionguard"},
+            connect_args={
+                "connect_timeout": 5,
+                "application_name": "captionguard",
+                # Whatever the database keeps: JSON is UTF-8.
+                "client_encoding": "utf8",
+            },
         )
     except (ValueError, ArgumentError) as error:
         raise ServiceUnavailable(

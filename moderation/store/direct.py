@@ -89,6 +89,8 @@ class Kept:
         """The connection; each statement is a transaction of its own."""
         if self._connection is None:
             connection = self._database.connect()
+            # Plans are kept as well, and tables grow: one made for few rows would read all.
+            _run(_raw(connection).pgconn, b"SET enable_seqscan = off")
             connection.info[_PREPARED] = set()
             self._connection = connection.execution_options(isolation_level="AUTOCOMMIT")
         try:

@@ -37,8 +37,9 @@ _RECORD = Statement(
     ), opened AS (
         INSERT INTO cases (id, submission_id, policy, route, inclusion_probability, due_at, blind,
                            answers_wanted, copy_problem, copy_attempts)
-        SELECT case_id, submission_id, policy, route, inclusion_probability,
-               now() + due_in_s * interval '1 s', blind,
+        SELECT case_id, submission_id,
+               (SELECT policy FROM submissions WHERE submissions.id = submission_id), route,
+               inclusion_probability, now() + due_in_s * interval '1 s', blind,
                answers_wanted, copy_problem, copy_attempts
         FROM json_to_recordset($1::json -> 'cases') AS asked (
             case_id uuid, submission_id uuid, route text, inclusion_probability double precision,
@@ -46,11 +47,10 @@ _RECORD = Statement(
             copy_problem text, copy_attempts smallint
         )
         JOIN first USING (submission_id)
-        JOIN submissions ON submissions.id = submission_id
     ), done AS (
         UPDATE submissions SET done_at = now(), lease_worker = NULL, retry_at = NULL
-        FROM first WHERE submissions.id = first.submission_id
-        RETURNING submissions.id, submissions.platform
+        WHERE id = ANY(ARRAY(SELECT submission_id FROM first))
+        RETURNING id, platform
     )
     SELECT json_build_object(
         'late', (SELECT json_agg(submission_id) FROM given

@@ -1,7 +1,9 @@
 """Statements by libpq itself: JSON in and out, transactions, and connections that die."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import psycopg
@@ -10,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
+from moderation.store import copies, submissions, verdicts
 from moderation.store.database import is_passing
 from moderation.store.direct import Kept, Statement, ask, ask_within
 from moderation.wiring import Services
@@ -175,3 +178,20 @@ def test_a_question_waits_for_a_lock_no_longer_than_it_may(services: Services, k
         # The limit was that transaction's, and none is open.
         shown = "SELECT to_json(current_setting('statement_timeout')), $1::json"
         assert ask(connection, Statement("limit", shown), None) == "0"
+
+
+def test_plans_that_are_kept_read_no_table_as_a_whole(services: Services) -> None:
+    """They are made once, also where a worker starts on a day when there is nothing yet."""
+    kept = Kept(services.database)
+    with kept.autocommit() as connection:
+        submissions.claim(connection, [], worker=uuid4(), lease_s=5.0)
+        verdicts.record(connection, [], lambda *_: None)
+        copies.take(connection, limit=1, lease=timedelta(seconds=5))
+        copies.settle(connection, [])
+        for name in ("claim", "record", "take_copies", "settle_copies"):
+            # PostgreSQL may make a plan for each of the first five times.
+            for _ in range(6):
+                plan = connection.exec_driver_sql(f"EXPLAIN EXECUTE {name}('{{}}')").scalars().all()
+            assert "Index Scan" in "\n".join(plan), name
+            assert "Seq Scan" not in "\n".join(plan), name
+    kept.close()
