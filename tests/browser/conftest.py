@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from moderation.review.auth import COOKIE
 from moderation.store import sessions
@@ -25,6 +25,8 @@ def browser() -> Iterator[Browser]:
     if program is None:
         assert os.environ.get("CI") != "true", "CI must have chromium"
         pytest.skip("chromium is not installed")
+    # A page of a busy machine may take longer than the usual 5 s; what never comes still fails.
+    expect.set_options(timeout=30_000)
     with sync_playwright() as playwright:
         # Whoever tests as root has no sandbox of the browser; the pages are our own.
         chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
