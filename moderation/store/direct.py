@@ -64,13 +64,10 @@ def ask_within(connection: Connection, query: str, *, timeout_ms: int) -> Any:
     the answer for so long, and any other `psycopg.Error`.
     """
     pgconn = _raw(connection).pgconn
+    # One message of several statements is a transaction. While it is waited for, other threads
+    # run, as they would not while libpq's PQgetResult waits.
     limit = f"SET LOCAL statement_timeout = {timeout_ms}"
-    pgconn.send_query(f"BEGIN; {limit}; {query}; COMMIT".encode())
-    results: list[PGresult] = []
-    while (result := pgconn.get_result()) is not None:
-        results.append(result)
-    *_, answer, _ = [_check(pgconn, result) for result in results]
-    value = answer.get_value(0, 0)
+    value = _check(pgconn, pgconn.exec_(f"{limit}; {query}".encode())).get_value(0, 0)
     return None if value is None else orjson.loads(value)
 
 

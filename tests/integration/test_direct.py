@@ -1,5 +1,6 @@
 """Statements by libpq itself: JSON in and out, transactions, and connections that die."""
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from moderation.store import copies, submissions, verdicts
 from moderation.store.database import is_passing
 from moderation.store.direct import Kept, Statement, ask, ask_within
 from moderation.wiring import Services
+from tests.conftest import eventually
 
 ECHO = Statement("echo", "SELECT $1::json")
 DIVIDE = Statement("divide", "SELECT to_json(1 / CAST($1::json AS text)::integer)")
@@ -178,6 +180,24 @@ def test_a_question_waits_for_a_lock_no_longer_than_it_may(services: Services, k
         # The limit was that transaction's, and none is open.
         shown = "SELECT to_json(current_setting('statement_timeout')), $1::json"
         assert ask(connection, Statement("limit", shown), None) == "0"
+
+
+def test_while_a_question_waits_other_threads_run(services: Services, kept: Kept) -> None:
+    """Here the lock that it waits for is given up by one of them."""
+    with services.database.connect() as other, services.database.connect() as watching:
+        other.execute(text("LOCK TABLE notes"))
+        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+
+        def give_up() -> None:
+            eventually(lambda: watching.execute(waiting).scalar_one() > 0)
+            other.rollback()
+
+        thread = threading.Thread(target=give_up)
+        thread.start()
+        with kept.autocommit() as connection:
+            asked = "SELECT to_json(count(*)) FROM notes"
+            assert ask_within(connection, asked, timeout_ms=10_000) == 0
+        thread.join()
 
 
 def test_plans_that_are_kept_read_no_table_as_a_whole(services: Services) -> None:
