@@ -84,13 +84,14 @@ class Kept:
     @contextmanager
     def autocommit(self) -> Iterator[Connection]:
         """The connection; each statement is a transaction of its own."""
-        if self._connection is None:
-            connection = self._database.connect()
-            # Plans are kept as well, and tables grow: one made for few rows would read all.
-            _run(_raw(connection).pgconn, b"SET enable_seqscan = off")
-            connection.info[_PREPARED] = set()
-            self._connection = connection.execution_options(isolation_level="AUTOCOMMIT")
         try:
+            if self._connection is None:
+                self._connection = self._database.connect()
+                self._connection.execution_options(isolation_level="AUTOCOMMIT")
+                # Plans are kept as well, and tables grow: one made for few rows would read all.
+                # Through SQLAlchemy: where this one has died, it takes the pool's others for dead.
+                self._connection.exec_driver_sql("SET enable_seqscan = off")
+                self._connection.info[_PREPARED] = set()
             yield self._connection
         except BaseException:
             # Whatever it was, the next one begins with a connection of which all is known.

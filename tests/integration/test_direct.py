@@ -1,5 +1,6 @@
 """Statements by libpq itself: JSON in and out, transactions, and connections that die."""
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,8 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 
-from moderation.store import copies, submissions, verdicts
+from moderation.addresses import database_url
+from moderation.store import copies, database, submissions, verdicts
 from moderation.store.database import is_passing
 from moderation.store.direct import Kept, Statement, ask, ask_within
 from moderation.wiring import Services
@@ -166,6 +169,25 @@ def test_a_connection_that_died_is_followed_by_another(
         assert pid(connection) != first
         ask(connection, NOTE, {"number": 2})
     assert noted(services) == [2]
+
+
+def test_of_a_pool_that_died_one_connection_finds_out(services: Services) -> None:
+    """The others are not tried one by one, and none is kept from whoever needs one."""
+    unchecked = database.connect(database_url(services.settings), is_checked=False)
+    with contextlib.ExitStack() as opened:
+        pids = [pid(opened.enter_context(unchecked.connect())) for _ in range(5)]
+    with services.database.begin() as other:
+        end = text("SELECT pg_terminate_backend(pid, 10000) FROM unnest(:pids) AS pid")
+        other.execute(end, {"pids": pids})
+    kept = Kept(unchecked)
+    with pytest.raises(OperationalError) as fault, kept.autocommit():
+        pass
+    assert is_passing(fault.value)
+    assert unchecked.pool.checkedout() == 0
+    with kept.autocommit() as connection:
+        assert pid(connection) not in pids
+    kept.close()
+    unchecked.dispose()
 
 
 def test_a_question_waits_for_a_lock_no_longer_than_it_may(services: Services, kept: Kept) -> None:
