@@ -1,5 +1,7 @@
 """The figures of a benchmark follow from what was measured."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -51,27 +53,30 @@ def test_ratios_are_of_one_run() -> None:
     assert figures.verdict_flips == 1
 
 
-def test_a_pipeline_is_held_against_the_ceiling_of_its_own_round() -> None:
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_pipeline_is_held_against_the_ceiling_of_its_own_round(device: str) -> None:
     """A machine that is slow for one round changes nothing, since all parts are slow in it."""
     usage = _measured().unique[0].usage
     measured = _measured()
-    measured.forward = {64: [Speed(100.0, 0.016), Speed(50.0, 0.036), Speed(100.0, 0.016)]}
+    measured.forward = {64: [Speed(50.0, 0.036), Speed(100.0, 0.016), Speed(100.0, 0.016)]}
     measured.decode = [Speed(400.0, 0.004)] * 3
-    per_s = [0.9 * 2 / 0.020, 0.95 * 2 / 0.040, 0.97 * 2 / 0.020]
+    per_s = [0.95 * 50, 0.9 * 100, 0.97 * 100]
     measured.unique = [Flow(1000, each, each, usage) for each in per_s]
-    figures = conclude(SETUP, measured, load=Latency(1, 1), idle=Latency(1, 1), peak_memory_bytes=1)
-    share = figures.cores / 2
+    setup = replace(SETUP, device=device)
+    figures = conclude(setup, measured, load=Latency(1, 1), idle=Latency(1, 1), peak_memory_bytes=1)
+    share = figures.cores / 2 if device == "cpu" else 1
     assert figures.ceiling_pairs_per_s == pytest.approx(share * 100)
     assert figures.pipeline_over_ceiling == pytest.approx(0.95 / share)
 
 
-def test_on_a_gpu_the_slower_part_is_the_ceiling() -> None:
+@pytest.mark.parametrize(("decoded_per_s", "ceiling"), [(400.0, 120.0), (90.0, 90.0)])
+def test_on_a_gpu_the_slower_part_is_the_ceiling(decoded_per_s: float, ceiling: float) -> None:
     """Decoders and towers have hardware of their own there."""
     setup = Setup("m", "cuda", "bf16", "drawn", lanes=2, workers=1, max_batch_items=64)
-    figures = conclude(
-        setup, _measured(), load=Latency(1, 1), idle=Latency(1, 1), peak_memory_bytes=1
-    )
-    assert figures.ceiling_pairs_per_s == 120.0
+    measured = _measured()
+    measured.decode = [Speed(decoded_per_s, 0.004)]
+    figures = conclude(setup, measured, load=Latency(1, 1), idle=Latency(1, 1), peak_memory_bytes=1)
+    assert figures.ceiling_pairs_per_s == ceiling
 
 
 def test_several_workers_share_what_is_measured() -> None:

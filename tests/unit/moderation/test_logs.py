@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from uuid import UUID
 
 import pytest
 
@@ -86,3 +88,51 @@ def test_workers_that_share_a_pipe_write_into_no_line_of_each_other() -> None:
         ids = sorted(json.loads(line)["id"] for line in lines)
     assert [worker.wait() for worker in workers] == [0, 0]
     assert ids == sorted([*range(512)] * 40)
+
+
+PIECES = """
+from moderation.logs import configure_logging, info_each
+configure_logging("json")
+for size in range(60, 90):
+    info_each("submission", [{"id": n, "detail": "xé犬😀"[n % 4] * size} for n in range(99)])
+"""
+
+
+def test_lines_are_written_in_pieces_that_a_pipe_takes_whole() -> None:
+    """Many in each, of whole lines, however many bytes their signs have."""
+    # A pipe of packets hands out one write after the other, and cuts what it does not take whole.
+    reading, writing = os.pipe2(os.O_DIRECT)
+    with subprocess.Popen([sys.executable, "-c", PIECES], stderr=writing) as worker:
+        os.close(writing)
+        pieces = []
+        while piece := os.read(reading, 2**16):
+            pieces.append(piece)
+    os.close(reading)
+    assert worker.returncode == 0
+    assert all(piece.endswith(b"\n") for piece in pieces)
+    lines = b"".join(pieces).splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [*range(99)] * 30
+    assert len(pieces) < len(lines) / 5
+
+
+IDS = """
+import sys
+from uuid import UUID
+from moderation.logs import configure_logging, info_each
+configure_logging(sys.argv[1])
+info_each("submission", [{"id": UUID(int=7), "detail": detail} for detail in ("a", "\\ud800")])
+info_each("submission", [{"id": UUID(int=7), "count": 2**70}])
+"""
+
+
+@pytest.mark.parametrize(
+    ("log_format", "written"), [("json", '"id":"{}"'), ("console", "id={}")], ids=str
+)
+def test_ids_are_written_as_people_search_for_them(log_format: str, written: str) -> None:
+    """Beside whatever else the line tells."""
+    done = subprocess.run(
+        [sys.executable, "-c", IDS, log_format], capture_output=True, text=True, check=True
+    )
+    plain = re.sub(r"\x1b\[\d+m", "", done.stderr).replace('": "', '":"')
+    assert plain.count(written.format(UUID(int=7))) == 3
+    assert str(2**70) in plain

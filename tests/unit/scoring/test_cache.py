@@ -55,6 +55,21 @@ def test_looking_is_using() -> None:
     assert [cache.get(_key(number)) is not None for number in range(3)] == [True, False, True]
 
 
+def test_putting_again_is_using() -> None:
+    """What was computed anew stays as what was looked at does."""
+    cache = EmbeddingCache(max_bytes=2 * _entry_bytes())
+    cache.put([(_key(0), _embedding(0)), (_key(1), _embedding(1)), (_key(0), _embedding(0))])
+    cache.put([(_key(2), _embedding(2))])
+    assert [cache.get(_key(number)) is not None for number in range(3)] == [True, False, True]
+
+
+def test_what_has_no_room_keeps_nothing_else_out() -> None:
+    """Of a batch, what fits is there."""
+    cache = EmbeddingCache(max_bytes=_entry_bytes())
+    cache.put([(_key(0), _embedding(0, 10 * DIMENSIONS)), (_key(1), _embedding(1))])
+    assert [cache.get(_key(number)) is not None for number in range(2)] == [False, True]
+
+
 PUTS = st.tuples(st.just("put"), st.lists(st.integers(0, 6), max_size=3))
 GETS = st.tuples(st.just("get"), st.lists(st.integers(0, 6), min_size=1, max_size=1))
 

@@ -298,3 +298,41 @@ def test_a_fault_of_the_device_is_not_remembered(model: ClipModel) -> None:
         assert towers.encode_captions == sound
         right = engine.score("0", lambda: Image(IMAGES[0]), CAPTIONS[0])
         assert -1 <= right.result(PATIENCE_S).cosine <= 1
+
+
+def test_one_vector_that_is_no_number_harms_no_neighbour(model: ClipModel) -> None:
+    """Those that were computed with it have their scores, and are remembered; it is not."""
+    gate, reads = Gate(), Reads()
+    sources: list[tuple[Kind, Source]] = []
+    with held(
+        model,
+        gate,
+        lanes=1,
+        on_embeddings=lambda kind, source, count: sources.extend([(kind, source)] * count),
+    ) as engine:
+        towers = engine.choice.towers
+
+        def spoil(encode: Callable[[Any], Any], given: Any) -> Any:
+            vectors = encode(given).copy()
+            vectors[0] = np.nan
+            return vectors
+
+        engine.score("7", reads.of(7), CAPTIONS[4])
+        assert gate.reached.wait(PATIENCE_S)
+        with (
+            patch.object(towers, "encode_images", partial(spoil, towers.encode_images)),
+            patch.object(towers, "encode_captions", partial(spoil, towers.encode_captions)),
+        ):
+            staged = [engine.score(str(n), reads.of(n), CAPTIONS[n]) for n in range(3)]
+            gate.go_on.set()
+            with pytest.raises(ArithmeticError):
+                staged[0].result(PATIENCE_S)
+            told = [future.result(PATIENCE_S) for future in staged[1:]]
+        sources.clear()
+        again = [engine.score(str(n), reads.of(n), CAPTIONS[n]) for n in (1, 2, 0)]
+        assert [future.result(PATIENCE_S) for future in again[:2]] == told
+        assert -1 <= again[2].result(PATIENCE_S).cosine <= 1
+    assert sources == [
+        *[("image", "memory"), ("text", "memory")] * 2,
+        *[("image", "computed"), ("text", "computed")],
+    ]
