@@ -13,7 +13,7 @@ from typing import Any, cast
 import orjson
 import psycopg
 from psycopg.errors import error_from_result
-from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from sqlalchemy import Connection, Engine
 
@@ -126,7 +126,8 @@ def _run(pgconn: PGconn, command: bytes) -> None:
 def _check(pgconn: PGconn, result: PGresult) -> PGresult:
     if result.status in _GOOD:
         return result
-    if pgconn.status == ConnStatus.BAD:
-        # Without a code of the server's, psycopg could not tell what this is.
+    code = result.error_field(DiagnosticField.SQLSTATE)
+    if pgconn.status == ConnStatus.BAD or code is None:
+        # The server's last word, or libpq's own, of which psycopg could not tell what it is.
         raise psycopg.OperationalError(pgconn.get_error_message())
     raise error_from_result(result, encoding="utf-8")

@@ -1,9 +1,12 @@
 """Statements by libpq itself: JSON in and out, transactions, and connections that die."""
 
 import contextlib
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +19,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
 from moderation.addresses import database_url
+from moderation.local import EmbeddedPostgres
 from moderation.store import copies, database, submissions, verdicts
 from moderation.store.database import is_passing
 from moderation.store.direct import Kept, Statement, ask, ask_within
@@ -169,6 +173,29 @@ def test_a_connection_that_died_is_followed_by_another(
         assert pid(connection) != first
         ask(connection, NOTE, {"number": 2})
     assert noted(services) == [2]
+
+
+def test_a_server_that_died_is_asked_again(tmp_path: Path) -> None:
+    """One that is ended at once says no last word that statements would fail with."""
+    server = EmbeddedPostgres(tmp_path / "postgresql")
+    engine = database.connect(server.start(), is_checked=False)
+    kept = Kept(engine)
+    try:
+        with kept.autocommit() as connection:
+            ask(connection, ECHO, 1)
+        postmaster = int((tmp_path / "postgresql" / "postmaster.pid").read_text().split()[0])
+        os.kill(postmaster, signal.SIGQUIT)
+        eventually(lambda: not server.is_running())
+        with pytest.raises(psycopg.OperationalError) as fault, kept.autocommit() as connection:
+            ask(connection, ECHO, 2)
+        assert is_passing(fault.value)
+        server.restart()
+        with kept.autocommit() as connection:
+            assert ask(connection, ECHO, 3) == 3
+    finally:
+        kept.close()
+        engine.dispose()
+        server.stop()
 
 
 def test_of_a_pool_that_died_one_connection_finds_out(services: Services) -> None:
