@@ -34,8 +34,8 @@ class _Pair(Pair):
     journey: Journey
 
 
-# Files that were fetched, by their SHA-256. Beside the pairs, so that no file is kept longer than
-# until it is decoded.
+# Files that were fetched and are to be decoded, by their SHA-256. Beside the pairs, so that none
+# is kept longer than until then.
 _Fetched = dict[str, bytes]
 
 
@@ -193,4 +193,4 @@ class Preparation:
     def _file(self, pair: _Pair, fetched: _Fetched) -> ImageFile:
         if pair.source == "blob":
             return self._services.blobs.open(pair.sha256)
-        return ImageFile.of(fetched[pair.sha256])
+        return ImageFile.of(fetched.pop(pair.sha256))

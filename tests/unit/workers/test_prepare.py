@@ -188,10 +188,10 @@ class File(bytes):
 
 
 class Web:
-    """Two images of a network."""
+    """Images of a network."""
 
     files: ClassVar[dict[str, bytes]] = {
-        f"https://example.org/{seed}": encode(noise(8, 8, seed), "PNG") for seed in range(2)
+        f"https://example.org/{seed}": encode(noise(8, 8, seed), "PNG") for seed in range(7)
     }
 
     def fetch(self, url: str) -> bytes:
@@ -205,17 +205,20 @@ class Web:
 def test_a_fetched_file_is_let_go_when_it_is_decoded(
     model: ClipModel, services: Services, turns: Turns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many pairs wait for the lanes: what they wait with is pixels, which are bounded."""
+    """However many pairs wait for the lanes, or for room before them.
+
+    What they wait with is pixels, which are bounded.
+    """
     monkeypatch.setattr("workers.prepare.open_fetcher", lambda _: Web())
     turns.go_on.set()
     gate, outcomes = Gate(), Outcomes()
-    with held(model, gate, lanes=1) as engine:
+    with held(model, gate, lanes=1, max_batch_items=1) as engine:
         preparation = Preparation(services, cast("DecoderPool", turns), engine, outcomes)
         journeys = [_journey("", url=url) for url in Web.files]
         preparation.begin(journeys[:1])
         assert gate.reached.wait(PATIENCE_S)
         preparation.begin(journeys[1:])
-        eventually(lambda: len(turns.images) == 2)
+        eventually(lambda: len(turns.images) == len(journeys))
         preparation.kept.drop(journey.submission.id for journey in journeys)
         eventually(lambda: sorted(File.gone) == sorted(map(len, Web.files.values())))
         gate.go_on.set()
