@@ -248,13 +248,16 @@ def _print_results(results: Any, seconds: float) -> None:
     print_document(to_document(results, seconds=seconds))
 
 
-def _database_problem(error: SQLAlchemyError) -> str:
+def _database_problem(error: Exception) -> str | None:
+    """What PostgreSQL has against a command; None if the error is not of a database."""
     import psycopg
 
-    refusal = getattr(error, "orig", None)
+    if not isinstance(error, SQLAlchemyError | psycopg.Error):
+        return None
+    refusal = getattr(error, "orig", error)
     # Its first line names tables and constraints; only those after it have values in them.
     says = refusal.diag.message_primary if isinstance(refusal, psycopg.Error) else None
-    if says and not isinstance(error, OperationalError):
+    if says and not isinstance(error, OperationalError | psycopg.OperationalError):
         return f"PostgreSQL refuses: {says}."
     return f"PostgreSQL does not answer ({type(error).__name__}); see `captionguard doctor`."
 
@@ -268,8 +271,11 @@ def main() -> None:
     except CaptionguardError as error:
         people.print(Text(f"captionguard: {error}"), soft_wrap=True)
         sys.exit(EXIT_FAILED)
-    except SQLAlchemyError as error:
-        people.print(Text(f"captionguard: {_database_problem(error)}"), soft_wrap=True)
-        sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        problem = _database_problem(error)
+        if problem is None:
+            raise
+        people.print(Text(f"captionguard: {problem}"), soft_wrap=True)
+        sys.exit(EXIT_FAILED)

@@ -110,6 +110,34 @@ def test_a_simulation_can_be_ended(tmp_path: Path, number: signal.Signals) -> No
         os.kill(server_pid, 0)
 
 
+def test_a_simulation_that_postgresql_refuses_says_so_in_a_line(tmp_path: Path) -> None:
+    """As where verdicts fill the disk: a traceback would say nothing to anybody."""
+    process = _start(tmp_path, "--posts-per-day=500", "--json")
+    pid_files = lambda: list(tmp_path.glob("*/postgresql/postmaster.pid"))  # noqa: E731
+    try:
+        eventually(lambda: bool(pid_files()) and "ready" in pid_files()[0].read_text())
+        engine = database.connect(f"postgresql://postgres@/postgres?host={pid_files()[0].parent}")
+        with engine.begin() as connection:
+            tables = text("SELECT to_regclass('verdicts')")
+            eventually(lambda: bool(connection.execute(tables).scalar_one()))
+            connection.execute(
+                text(
+                    "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+                    " $$ BEGIN RAISE 'no space left' USING ERRCODE = 'disk_full'; END $$"
+                )
+            )
+            refuse = "CREATE TRIGGER refuse BEFORE INSERT ON verdicts EXECUTE FUNCTION refuse()"
+            connection.execute(text(refuse))
+        engine.dispose()
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 1
+    assert "captionguard: PostgreSQL does not answer (DiskFull)" in err
+    assert "Traceback" not in err
+
+
 def test_the_same_seed_is_the_same_year(servers: Servers) -> None:
     """A seed draws posts, lots and answers, and what is measured is a matter of these alone."""
     one, same = _simulated(servers, seed=1), _simulated(servers, seed=1)
