@@ -101,7 +101,7 @@ class CopyLedger:
         self._stored_s = monotonic()
 
     def close(self) -> None:
-        """Give the connection back."""
+        """End the connection that it keeps."""
         self._kept.close()
 
     def _settle(self, settled: Settled, result: str) -> None:
