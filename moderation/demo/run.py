@@ -47,6 +47,8 @@ def run_demo(
                 people.print("Everything stays up. Ctrl-C stops it.")
             while not stop.wait(0.5):
                 machine.tend()
+        elif once and not quiet:
+            people.print("Everything ends now; `captionguard up` starts it again with these posts.")
     return results, seconds
 
 
