@@ -95,7 +95,7 @@ class Bench:
         workers: int | None = None,
     ) -> None:
         self._settings, self._rig, self._source = settings, rig, source
-        # The pipeline takes two shares of eight in each round, and latency one at the end.
+        # The pipeline takes two shares of seven in each round, and latency three at the end.
         self._slice_s = seconds / (_ROUNDS * 7 + 3)
         self._latency_s = 3 * self._slice_s
         self._stock = StockModel(settings.model, device=settings.device)
