@@ -106,7 +106,9 @@ def bench(
         ),
     ] = None,
     device: Annotated[Device, typer.Option(help="Where CLIP runs.")] = Device.AUTO,
-    seconds: Annotated[float, typer.Option(min=5, help="About how long to measure.")] = 120,
+    seconds: Annotated[
+        float, typer.Option(min=5, help="About how long to measure, or as long as rates need.")
+    ] = 120,
     workers: Annotated[
         int | None,
         typer.Option(

@@ -42,7 +42,7 @@ def run_bench(
     workers: int | None = None,
     bar: Progress,
 ) -> Figures:
-    """Measure everything for about `seconds`, starting and loading not counted.
+    """Measure everything for about `seconds`, or as long as rates need; starting is not counted.
 
     The pipeline runs with so many workers, or with as many as `default_workers` says.
     """
