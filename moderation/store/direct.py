@@ -19,6 +19,9 @@ from sqlalchemy import Connection, Engine
 
 # Where a kept connection has the names of what it has prepared, below SQLAlchemy's.
 _PREPARED = "captionguard_prepared"
+# Plans are kept as well, and tables grow: one made for few rows would read all. Before
+# PostgreSQL 18 what is to be avoided looks so dear that it would be compiled.
+_SET_UP = "SELECT set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false)"
 _GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 
 
@@ -88,9 +91,8 @@ class Kept:
             if self._connection is None:
                 self._connection = self._database.connect()
                 self._connection.execution_options(isolation_level="AUTOCOMMIT")
-                # Plans are kept as well, and tables grow: one made for few rows would read all.
                 # Through SQLAlchemy: where this one has died, it takes the pool's others for dead.
-                self._connection.exec_driver_sql("SET enable_seqscan = off")
+                self._connection.exec_driver_sql(_SET_UP)
                 self._connection.info[_PREPARED] = set()
             yield self._connection
         except BaseException:
@@ -100,12 +102,16 @@ class Kept:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """The connection, in one transaction, which nothing is left of if that fails."""
+        """The connection, in one transaction, which nothing is left of if that fails.
+
+        Raises `psycopg.errors.InFailedSqlTransaction` where an error in it was passed over.
+        """
         with self.autocommit() as connection:
             pgconn = _raw(connection).pgconn
             _run(pgconn, b"BEGIN")
             yield connection
-            _run(pgconn, b"COMMIT")
+            if _run(pgconn, b"COMMIT").command_status != b"COMMIT":
+                raise psycopg.errors.InFailedSqlTransaction("nothing of it was stored")
 
     def close(self) -> None:
         """End the connection: nobody else could prepare what it has prepared."""
@@ -119,8 +125,8 @@ def _raw(connection: Connection) -> psycopg.Connection[Any]:
     return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
 
 
-def _run(pgconn: PGconn, command: bytes) -> None:
-    _check(pgconn, pgconn.exec_(command))
+def _run(pgconn: PGconn, command: bytes) -> PGresult:
+    return _check(pgconn, pgconn.exec_(command))
 
 
 def _check(pgconn: PGconn, result: PGresult) -> PGresult:

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,20 @@ def test_nothing_is_left_of_a_transaction_that_failed(services: Services, kept: 
     with kept.transaction() as connection:
         ask(connection, NOTE, {"number": 3})
     assert noted(services) == [3]
+
+
+def test_an_error_that_was_passed_over_is_told_in_the_end(services: Services, kept: Kept) -> None:
+    """PostgreSQL has undone all by then, and would take the commit without a word."""
+
+    def pass_over() -> None:
+        with kept.transaction() as connection:
+            ask(connection, NOTE, {"number": 1})
+            with suppress(psycopg.errors.DivisionByZero):
+                ask(connection, DIVIDE, 0)
+
+    with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+        pass_over()
+    assert noted(services) == []
 
 
 def test_it_belongs_to_the_transaction_of_another_connection(services: Services) -> None:
