@@ -139,17 +139,22 @@ def conclude(
 
 
 def _ceilings(setup: Setup, measured: Measured, cores: int) -> list[float]:
-    """What towers and decoders allowed together in each round, pairs a second."""
-    rounds = zip(*measured.forward.values(), strict=True)
+    """What towers and decoders allowed together in each round, pairs a second.
+
+    With one size of batches for all rounds: the best of a round would be its luckiest measurement.
+    """
+    sizes = measured.forward.values()
     if setup.device == "cpu":
         # Both run on the same cores, so a pair costs the sum of their CPU time.
+        cheapest = min(sizes, key=lambda speeds: median(speed.cpu_s for speed in speeds))
         return [
-            cores / (min(speed.cpu_s for speed in forward) + decode.cpu_s)
-            for forward, decode in zip(rounds, measured.decode, strict=True)
+            cores / (forward.cpu_s + decode.cpu_s)
+            for forward, decode in zip(cheapest, measured.decode, strict=True)
         ]
+    fastest = max(sizes, key=lambda speeds: median(speed.per_s for speed in speeds))
     return [
-        min(max(speed.per_s for speed in forward), decode.per_s)
-        for forward, decode in zip(rounds, measured.decode, strict=True)
+        min(forward.per_s, decode.per_s)
+        for forward, decode in zip(fastest, measured.decode, strict=True)
     ]
 
 

@@ -95,8 +95,8 @@ class Bench:
         workers: int | None = None,
     ) -> None:
         self._settings, self._rig, self._source = settings, rig, source
-        # The pipeline takes two shares of seven in each round, and latency three at the end.
-        self._slice_s = seconds / (_ROUNDS * 7 + 3)
+        # Towers and the pipeline take two shares of eight each in a round, latency three at the end.
+        self._slice_s = seconds / (_ROUNDS * 8 + 3)
         self._latency_s = 3 * self._slice_s
         self._stock = StockModel(settings.model, device=settings.device)
         model = load_model(settings.model, device=settings.device)
@@ -199,7 +199,7 @@ class Bench:
                 # Each lane records its passes where a size first occurs; that is over then.
                 self._forward.run(pixels[:size], photos[:size], seconds=0)
             speed = self._forward.run(
-                pixels[:size], photos[:size], seconds=self._slice_s / len(sizes)
+                pixels[:size], photos[:size], seconds=2 * self._slice_s / len(sizes)
             )
             self.measured.forward.setdefault(size, []).append(speed)
 
