@@ -95,7 +95,7 @@ class Bench:
         workers: int | None = None,
     ) -> None:
         self._settings, self._rig, self._source = settings, rig, source
-        # Towers and the pipeline take two shares of eight each in a round, latency three at the end.
+        # Towers and pipeline take two shares of eight each in a round, latency three at the end.
         self._slice_s = seconds / (_ROUNDS * 8 + 3)
         self._latency_s = 3 * self._slice_s
         self._stock = StockModel(settings.model, device=settings.device)
