@@ -41,6 +41,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.timeout(600)
 def test_every_figure_is_measured(folder: Path) -> None:
     """One run gives every key, in one JSON document, and the figures fit together.
 
@@ -62,7 +63,7 @@ def test_every_figure_is_measured(folder: Path) -> None:
         [*command, "--images", str(folder), "--json"],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=580,
         check=False,
     )
     assert done.returncode == 0, done.stderr

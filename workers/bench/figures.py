@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from rich.table import Table
@@ -141,20 +141,26 @@ def conclude(
 def _ceilings(setup: Setup, measured: Measured, cores: int) -> list[float]:
     """What towers and decoders allowed together in each round, pairs a second.
 
-    With one size of batches for all rounds: the best of a round would be its luckiest measurement.
+    A mean, where they were measured both before and after a round's pipeline. With one size of
+    batches for all rounds: the best of a round would be its luckiest measurement.
     """
     sizes = measured.forward.values()
     if setup.device == "cpu":
         # Both run on the same cores, so a pair costs the sum of their CPU time.
         cheapest = min(sizes, key=lambda speeds: median(speed.cpu_s for speed in speeds))
-        return [
+        ceilings = [
             cores / (forward.cpu_s + decode.cpu_s)
             for forward, decode in zip(cheapest, measured.decode, strict=True)
         ]
-    fastest = max(sizes, key=lambda speeds: median(speed.per_s for speed in speeds))
+    else:
+        fastest = max(sizes, key=lambda speeds: median(speed.per_s for speed in speeds))
+        ceilings = [
+            min(forward.per_s, decode.per_s)
+            for forward, decode in zip(fastest, measured.decode, strict=True)
+        ]
+    in_a_round = len(ceilings) // len(measured.unique)
     return [
-        min(forward.per_s, decode.per_s)
-        for forward, decode in zip(fastest, measured.decode, strict=True)
+        mean(ceilings[start : start + in_a_round]) for start in range(0, len(ceilings), in_a_round)
     ]
 
 

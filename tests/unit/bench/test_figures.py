@@ -75,6 +75,19 @@ def test_a_pipeline_is_held_against_the_ceiling_of_its_own_round(device: str) ->
     assert figures.pipeline_over_ceiling == pytest.approx(0.95 / share)
 
 
+def test_what_was_measured_before_and_after_a_pipeline_is_its_ceiling() -> None:
+    """Their mean: a machine that became slower meanwhile was so for half of the time."""
+    measured = _measured()
+    fast, slow = Speed(100.0, 0.016), Speed(50.0, 0.036)
+    measured.forward = {64: [fast, slow, fast, fast]}
+    measured.decode = [Speed(400.0, 0.004)] * 4
+    measured.unique *= 2
+    figures = conclude(SETUP, measured, load=Latency(1, 1), idle=Latency(1, 1), peak_memory_bytes=1)
+    ceilings = [figures.cores * 37.5, figures.cores * 50]
+    assert figures.ceiling_pairs_per_s == pytest.approx(sum(ceilings) / 2)
+    assert figures.pipeline_over_ceiling == pytest.approx(sum(80 / c for c in ceilings) / 2)
+
+
 @pytest.mark.parametrize(("decoded_per_s", "ceiling"), [(400.0, 120.0), (90.0, 90.0)])
 def test_on_a_gpu_the_slower_part_is_the_ceiling(decoded_per_s: float, ceiling: float) -> None:
     """Decoders and towers have hardware of their own there."""
