@@ -65,16 +65,19 @@ def test_a_simulation_is_one_document_for_tools(tmp_path: Path) -> None:
         "--days=3",
         "--posts-per-day=800",
         "--prevalence=0.2",
-        "--audits-per-day=400",
+        "--audits-per-day=100",
         "--json",
     )
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     document = json.loads(out)
-    assert document["windows"] == 3
+    days = document["by_window"]["1d"]["recall"]
+    assert document["windows"] == days["windows"] > 0
+    assert days["windows"] + days["windows_without_estimate"] == 3
     for name in ("coverage", "bias", "naive_bias", "true", "estimate"):
         assert set(document[name]) == {"recall", "precision"}
-    assert document["naive_bias"]["recall"] > 0
+    # Of seven passes one is looked at: who counts as if all were finds far too few misses.
+    assert document["naive_bias"]["recall"] > 0.02
     assert document["true"]["recall"] == pytest.approx(0.895, abs=1e-3)
     assert document["estimate"]["precision"] == pytest.approx(
         document["true"]["precision"], abs=0.15
@@ -116,7 +119,9 @@ def test_a_simulation_that_postgresql_refuses_says_so_in_a_line(tmp_path: Path) 
     pid_files = lambda: list(tmp_path.glob("*/postgresql/postmaster.pid"))  # noqa: E731
     try:
         eventually(lambda: bool(pid_files()) and "ready" in pid_files()[0].read_text())
-        engine = database.connect(f"postgresql://postgres@/postgres?host={pid_files()[0].parent}")
+        # Its fifth line says where the socket is: elsewhere, if the folder's name is too long.
+        socket_folder = pid_files()[0].read_text().splitlines()[4]
+        engine = database.connect(f"postgresql://postgres@/postgres?host={socket_folder}")
         with engine.begin() as connection:
             tables = text("SELECT to_regclass('verdicts')")
             eventually(lambda: bool(connection.execute(tables).scalar_one()))
