@@ -330,8 +330,9 @@ async function saveNote() {
 const held = () => [current, ...ahead, ...[...outbox.entries].map(entry => entry.item)]
   .filter(item => item?.claim && !item.isLost);
 
+// The one in sight first: a page that is loaded again at once finds it where it was.
 function giveBack() {
-  for (const item of [...ahead.splice(0), current]) if (item?.claim && !item.isLost) release(item);
+  for (const item of [current, ...ahead.splice(0)]) if (item?.claim && !item.isLost) release(item);
 }
 
 function pauseWork() {
