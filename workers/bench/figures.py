@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
-from workers.bench.latency import Latency
 from workers.bench.parts import Speed
 from workers.bench.pipeline import Flow
 
@@ -20,7 +20,10 @@ _PACKAGES = ("captionguard", "torch", "open_clip_torch", "celery", "pillow")
 
 @dataclass(slots=True)
 class Measured:
-    """What the rounds of a run have shown; the figures are medians over them."""
+    """What the rounds of a run have shown: rates of each, and how long each post waited.
+
+    The figures are medians over the rounds, or percentiles of all posts.
+    """
 
     naive_per_s: list[float] = field(default_factory=list)
     stock_per_s: list[float] = field(default_factory=list)
@@ -28,6 +31,8 @@ class Measured:
     decode: list[Speed] = field(default_factory=list)
     unique: list[Flow] = field(default_factory=list)
     duplicates: list[Flow] = field(default_factory=list)
+    idle_ms: list[float] = field(default_factory=list)
+    loaded_ms: list[float] = field(default_factory=list)
     cosine_pairs: list[tuple[float, float]] = field(default_factory=list)
     threshold_cosine: float = 0.0
 
@@ -84,9 +89,7 @@ class Setup:
     max_batch_items: int
 
 
-def conclude(
-    setup: Setup, measured: Measured, *, load: Latency, idle: Latency, peak_memory_bytes: int
-) -> Figures:
+def conclude(setup: Setup, measured: Measured, *, peak_memory_bytes: int) -> Figures:
     """Work out the figures of a run."""
     cores = len(os.sched_getaffinity(0))
     batch, forward_per_s = max(
@@ -124,8 +127,11 @@ def conclude(
         worker_shares=_shares(measured.unique),
         duplicate_cost_ratio=pipeline / median(f.all_per_s for f in measured.duplicates),
         full_batch_ms=1000 * setup.max_batch_items * setup.lanes * setup.workers / full,
-        latency_ms={"p50": load.p50_ms, "p99": load.p99_ms},
-        latency_idle_ms=idle.p50_ms,
+        latency_ms={
+            "p50": median(measured.loaded_ms),
+            "p99": float(np.percentile(measured.loaded_ms, 99)),
+        },
+        latency_idle_ms=median(measured.idle_ms),
         max_abs_cosine_drift=max(abs(ours - stock) for ours, stock in measured.cosine_pairs),
         verdict_flips=sum(
             (ours < border) != (stock < border) for ours, stock in measured.cosine_pairs

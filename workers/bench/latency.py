@@ -1,8 +1,10 @@
-"""How long a post waits for its verdict, one at a time and in an open loop at a given load."""
+"""How long posts wait for their verdicts, one at a time and in an open loop at a given load.
+
+Milliseconds from the moment a post should have been sent to its committed verdict, each.
+"""
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,21 +20,13 @@ from workers.bench.pipeline import (
 from workers.bench.rig import Rig
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Milliseconds from the moment a post should have been sent to its committed verdict."""
-
-    p50_ms: float
-    p99_ms: float
-
-
 def open_loop(
     rig: Rig,
     photos: Sequence[Photo],
     *,
     per_s: float,
     seed: int,
-) -> Latency:
+) -> list[float]:
     """Send single posts at Poisson times, whatever becomes of those before.
 
     A sender that falls behind does not hide it: time counts from the intended moment
@@ -42,7 +36,7 @@ def open_loop(
     return _timed(rig, photos, np.cumsum(gaps_s))
 
 
-def idle(rig: Rig, photos: Sequence[Photo], *, gap_s: float) -> Latency:
+def idle(rig: Rig, photos: Sequence[Photo], *, gap_s: float) -> list[float]:
     """Send single posts so far apart that each finds everything idle."""
     return _timed(rig, photos, gap_s * np.arange(len(photos), dtype=np.float64))
 
@@ -51,7 +45,7 @@ def _timed(
     rig: Rig,
     photos: Sequence[Photo],
     after_s: NDArray[np.float64],
-) -> Latency:
+) -> list[float]:
     messages = store(rig, photos, in_a_message=1)
     send_at = make_ready(rig, messages)
     intended_s = time.time() + after_s
@@ -59,6 +53,6 @@ def _timed(
         time.sleep(max(0.0, at_s - time.time()))
         send_at()
     wait_until_done(rig, len(messages))
-    waits_ms = 1000 * (commit_times_s(rig, messages) - intended_s)
+    waits_s = commit_times_s(rig, messages) - intended_s
     forget(rig, messages)
-    return Latency(float(np.percentile(waits_ms, 50)), float(np.percentile(waits_ms, 99)))
+    return [1000 * wait_s for wait_s in waits_s.tolist()]

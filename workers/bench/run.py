@@ -3,7 +3,6 @@
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 from rich.progress import Progress
@@ -25,9 +24,11 @@ _FEW = 8
 # As on a platform: a flag costs more than a pass, since it becomes a case with a copy of its image.
 _FLAG_SHARE = 0.05
 _LOAD = 0.8
-_IDLE_POSTS, _IDLE_GAP_S = 12, 0.4
+_IDLE_POSTS, _IDLE_GAP_S = 4, 0.4
 # A rate over fewer batches than this says little, whatever `--seconds` is.
 _MIN_BATCHES = 6
+# Posts that come at random for less than this would find a queue that has not settled.
+_MIN_LOADED_BATCHES = 3
 # Twice as many for several workers, which are as much faster; their files fill a disk.
 _MOST_PAIRS = 20_000
 _MOST_WORKERS, _CORES_A_WORKER = 4, 4
@@ -55,21 +56,14 @@ def run_bench(
         bench = Bench(settings, rig, source, seconds=seconds, workers=workers)
         bar.update(task, description="starting workers")
         bench.start(stack)
-        bar.update(task, total=_ROUNDS * len(bench.parts) + 2)
+        bar.update(task, total=_ROUNDS * len(bench.parts))
         for number in range(_ROUNDS):
             for name, part in bench.parts.items():
                 bar.update(task, description=f"round {number + 1} of {_ROUNDS}: {name}")
                 part()
                 bar.advance(task)
-        bar.update(task, description="latency, idle")
-        idle = bench.idle()
-        bar.update(task, description="latency at 80 % load", advance=1)
-        load = bench.loaded()
-        bar.advance(task)
         setup = bench.setup("drawn" if images is None else str(images))
-        return conclude(
-            setup, bench.measured, load=load, idle=idle, peak_memory_bytes=bench.peak_bytes()
-        )
+        return conclude(setup, bench.measured, peak_memory_bytes=bench.peak_bytes())
 
 
 def default_workers(device: str, cores: int) -> int:
@@ -95,9 +89,8 @@ class Bench:
         workers: int | None = None,
     ) -> None:
         self._settings, self._rig, self._source = settings, rig, source
-        # Towers and pipeline take two shares of eight each in a round, latency three at the end.
-        self._slice_s = seconds / (_ROUNDS * 8 + 3)
-        self._latency_s = 3 * self._slice_s
+        # Towers, pipeline and the loaded one take two shares each in a round.
+        self._slice_s = seconds / (_ROUNDS * 10)
         self._stock = StockModel(settings.model, device=settings.device)
         model = load_model(settings.model, device=settings.device)
         self._device = model.device.type
@@ -128,6 +121,8 @@ class Bench:
             "pipeline": self._pipeline_slice,
             "towers, once more": self._forward_slice,
             "decoders, once more": self._decode_slice,
+            "latency, idle": self._idle_slice,
+            "latency at 80 % load": self._loaded_slice,
         }
 
     def start(self, stack: ExitStack) -> None:
@@ -228,15 +223,17 @@ class Bench:
         photos = self._source.stream(number)
         return pipeline.run_flow(self._rig, self._workers, photos, left_out=left_out)
 
-    def idle(self) -> latency.Latency:
-        """How long a single post takes when nothing else is to be done."""
-        return latency.idle(self._rig, self._source.fresh(_IDLE_POSTS), gap_s=_IDLE_GAP_S)
+    def _idle_slice(self) -> None:
+        photos = self._source.fresh(_IDLE_POSTS)
+        self.measured.idle_ms += latency.idle(self._rig, photos, gap_s=_IDLE_GAP_S)
 
-    def loaded(self) -> latency.Latency:
-        """How long single posts take that come at random, at 80 % of what the pipeline can."""
-        per_s = _LOAD * median(flow.pairs_per_s for flow in self.measured.unique)
-        photos = self._source.fresh(min(_MOST_PAIRS, max(100, int(per_s * self._latency_s))))
-        return latency.open_loop(self._rig, photos, per_s=per_s, seed=_SEED)
+    def _loaded_slice(self) -> None:
+        """Single posts that come at random, at 80 % of what the pipeline could in this round."""
+        per_s = _LOAD * self.measured.unique[-1].pairs_per_s
+        number = max(_MIN_LOADED_BATCHES * self._full, int(2 * self._slice_s * per_s))
+        photos = self._source.fresh(min(self._most_pairs, number))
+        seed = len(self.measured.unique)
+        self.measured.loaded_ms += latency.open_loop(self._rig, photos, per_s=per_s, seed=seed)
 
     def peak_bytes(self) -> int:
         """The most memory the workers and their decoders have held."""

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from workers.bench.figures import Measured, Setup, conclude, table
-from workers.bench.latency import Latency
 from workers.bench.parts import Speed
 from workers.bench.pipeline import Flow, sustained_per_s
 from workers.bench.run import default_workers
@@ -29,6 +28,8 @@ def _measured(verdicts: tuple[int, ...] = (1000,)) -> Measured:
         decode=[Speed(400.0, 0.004)],
         unique=[Flow(1000, 80.0, 70.0, usage)],
         duplicates=[Flow(1000, 5000.0, 4000.0, usage)],
+        idle_ms=[60.0, 50.0, 2000.0],
+        loaded_ms=[5000.0 + each for each in range(101)],
         cosine_pairs=[(0.10, 0.101), (0.30, 0.297), (0.199, 0.201)],
         threshold_cosine=0.2,
     )
@@ -36,9 +37,7 @@ def _measured(verdicts: tuple[int, ...] = (1000,)) -> Measured:
 
 def test_ratios_are_of_one_run() -> None:
     """Medians are compared, a noisy round does not count, and the ceiling is of CPU time."""
-    figures = conclude(
-        SETUP, _measured(), load=Latency(500, 900), idle=Latency(60, 80), peak_memory_bytes=1
-    )
+    figures = conclude(SETUP, _measured(), peak_memory_bytes=1)
     assert figures.naive_pairs_per_s == 8.0
     assert figures.pipeline_over_naive == 10.0
     assert figures.forward_pairs_per_s == 120.0
@@ -48,7 +47,8 @@ def test_ratios_are_of_one_run() -> None:
     assert figures.queue_us_per_item == pytest.approx(2000)
     assert figures.duplicate_cost_ratio == pytest.approx(80 / 4000)
     assert figures.full_batch_ms == pytest.approx(1280)
-    assert figures.latency_ms == {"p50": 500, "p99": 900}
+    assert figures.latency_ms == {"p50": 5050, "p99": pytest.approx(5099)}
+    assert figures.latency_idle_ms == 60
     assert figures.max_abs_cosine_drift == pytest.approx(0.003)
     assert figures.verdict_flips == 1
 
@@ -69,7 +69,7 @@ def test_a_pipeline_is_held_against_the_ceiling_of_its_own_round(device: str) ->
     per_s = [0.95 * 50, 0.9 * 100, 0.97 * 100]
     measured.unique = [Flow(1000, each, each, usage) for each in per_s]
     setup = replace(SETUP, device=device)
-    figures = conclude(setup, measured, load=Latency(1, 1), idle=Latency(1, 1), peak_memory_bytes=1)
+    figures = conclude(setup, measured, peak_memory_bytes=1)
     share = figures.cores / 2 if device == "cpu" else 1
     assert figures.ceiling_pairs_per_s == pytest.approx(share * 100)
     assert figures.pipeline_over_ceiling == pytest.approx(0.95 / share)
@@ -82,7 +82,7 @@ def test_what_was_measured_before_and_after_a_pipeline_is_its_ceiling() -> None:
     measured.forward = {64: [fast, slow, fast, fast]}
     measured.decode = [Speed(400.0, 0.004)] * 4
     measured.unique *= 2
-    figures = conclude(SETUP, measured, load=Latency(1, 1), idle=Latency(1, 1), peak_memory_bytes=1)
+    figures = conclude(SETUP, measured, peak_memory_bytes=1)
     ceilings = [figures.cores * 37.5, figures.cores * 50]
     assert figures.ceiling_pairs_per_s == pytest.approx(sum(ceilings) / 2)
     assert figures.pipeline_over_ceiling == pytest.approx(sum(80 / c for c in ceilings) / 2)
@@ -94,20 +94,14 @@ def test_on_a_gpu_the_slower_part_is_the_ceiling(decoded_per_s: float, ceiling: 
     setup = Setup("m", "cuda", "bf16", "drawn", lanes=2, workers=1, max_batch_items=64)
     measured = _measured()
     measured.decode = [Speed(decoded_per_s, 0.004)]
-    figures = conclude(setup, measured, load=Latency(1, 1), idle=Latency(1, 1), peak_memory_bytes=1)
+    figures = conclude(setup, measured, peak_memory_bytes=1)
     assert figures.ceiling_pairs_per_s == ceiling
 
 
 def test_several_workers_share_what_is_measured() -> None:
     """Their CPU is one sum, a batch in each of their lanes is full, and each has its share."""
     setup = Setup("m", "cuda", "bf16", "drawn", lanes=2, workers=4, max_batch_items=64)
-    figures = conclude(
-        setup,
-        _measured((400, 300, 300, 0)),
-        load=Latency(1, 1),
-        idle=Latency(1, 1),
-        peak_memory_bytes=1,
-    )
+    figures = conclude(setup, _measured((400, 300, 300, 0)), peak_memory_bytes=1)
     assert figures.workers == 4
     assert figures.worker_shares == [0.4, 0.3, 0.3, 0.0]
     assert figures.queue_us_per_item == pytest.approx(2000)
@@ -132,9 +126,7 @@ def test_a_gpu_gets_several_workers(device: str, cores: int, expected: int) -> N
 
 def test_the_table_fits_a_terminal() -> None:
     """People with 80 columns read it without wrapped lines."""
-    figures = conclude(
-        SETUP, _measured(), load=Latency(5000, 9000), idle=Latency(60, 80), peak_memory_bytes=10**9
-    )
+    figures = conclude(SETUP, _measured(), peak_memory_bytes=10**9)
     console = Console(width=80, record=True)
     console.print(table(figures))
     lines = console.export_text().splitlines()
