@@ -3,7 +3,7 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -78,14 +78,15 @@ class Judge:
             carrier.see_to(count, fault)
 
     def _judge(self, journeys: Sequence[Journey]) -> None:
-        judged: list[Judged] = []
+        judged: dict[UUID, Judged] = {}
         put_off: list[Journey] = []
         for journey in journeys:
             verdict = self._conclude(journey)
             if verdict is None:
                 put_off.append(journey)
             else:
-                judged.append((journey, verdict))
+                # One that two messages carried, after a pause: of two verdicts the first is told.
+                judged.setdefault(journey.submission.id, (journey, verdict))
         if put_off:
             self._put_off(put_off)
         if judged:
@@ -115,16 +116,12 @@ class Judge:
         detail = f"{journey.fault.detail} (given up after {tries} tries)"
         return unscorable(journey.fault.reason, detail, calibration)
 
-    def _store(self, judged: Sequence[Judged]) -> set[UUID]:
+    def _store(self, judged: Mapping[UUID, Judged]) -> set[UUID]:
         """Store verdicts in one transaction; the ids whose verdict is the first of theirs."""
         started_s = time.perf_counter()
-        pairs = [(journey.submission.id, verdict) for journey, verdict in judged]
-        # Once for all tries: what is drawn is drawn with one probability. Of two verdicts the
-        # first is recorded.
-        opened: dict[UUID, NewCase | None] = {}
-        for id_, verdict in pairs:
-            if id_ not in opened:
-                opened[id_] = self._open_case(id_, verdict)
+        pairs = [(id_, verdict) for id_, (_, verdict) in judged.items()]
+        # Once for all tries: what is drawn is drawn with one probability.
+        opened = {id_: self._open_case(id_, verdict) for id_, verdict in pairs}
 
         def store() -> set[UUID]:
             with self._kept.transaction() as connection:
@@ -163,19 +160,15 @@ class Judge:
                     detail=journey.fault.detail,
                 )
 
-    def _tell(self, judged: Sequence[Judged], first: set[UUID]) -> None:
+    def _tell(self, judged: Mapping[UUID, Judged], first: set[UUID]) -> None:
         """Count verdicts that are stored, and write the one log line of each submission."""
         metrics = self._services.metrics
         kinds: Counter[tuple[str, str]] = Counter()
-        left = set(first)
         lines: list[dict[str, Any]] = []
         scores: list[float] = []
-        for journey, verdict in judged:
-            id_ = journey.submission.id
-            # One that two messages carried, after a pause, is told once.
-            if id_ not in left:
+        for id_, (journey, verdict) in judged.items():
+            if id_ not in first:
                 continue
-            left.remove(id_)
             kinds[verdict.outcome.value, verdict.reason or ""] += 1
             if verdict.score is not None:
                 scores.append(verdict.score)

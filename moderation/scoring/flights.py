@@ -45,7 +45,8 @@ class Passenger:
         if self.fault is not None or self.image is None or self.text is None:
             return self.fault or RuntimeError("half a pair")
         try:
-            cosine = float(self.image.vector @ self.text.vector)
+            # Half as dear as `@`, for vectors.
+            cosine = float(self.image.vector.dot(self.text.vector))
         # Whatever it is, whoever waits must learn of it.
         except BaseException as error:
             return error

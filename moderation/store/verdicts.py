@@ -83,7 +83,7 @@ def record(
     )
     if answer["awaited"]:
         verdicts_recorded(connection, [UUID(id_) for id_ in answer["awaited"]])
-    return by_id.keys() - {UUID(id_) for id_ in answer["late"] or ()}
+    return set(by_id).difference(UUID(id_) for id_ in answer["late"] or ())
 
 
 def _row(case: NewCase) -> dict[str, Any]:

@@ -35,10 +35,10 @@ _BEAT = Statement(
     INSERT INTO workers (id, host, pid, model, metrics_url, calibration_version, publication,
                          holding)
     SELECT id, host, pid, model, metrics_url, calibration_version, publication, holding
-    FROM json_to_record($1::json) AS given (
+    FROM json_to_record($1::json -> 'worker') AS worker (
         id uuid, host text, pid integer, model text, metrics_url text, calibration_version text,
-        publication bigint, holding text[]
-    )
+        publication bigint
+    ), json_to_record($1::json) AS held (holding text[])
     ON CONFLICT (id) DO UPDATE SET beat_at = now(), holding = excluded.holding,
         calibration_version = excluded.calibration_version, publication = excluded.publication
     """,
@@ -50,7 +50,7 @@ def beat(connection: Connection, worker: WorkerInfo, holding: Sequence[str]) -> 
 
     Raises `psycopg.Error`.
     """
-    ask(connection, _BEAT, asdict(worker) | {"holding": list(holding)})
+    ask(connection, _BEAT, {"worker": worker, "holding": holding})
 
 
 def leave(connection: Connection, worker: UUID) -> None:
