@@ -85,7 +85,7 @@ class Judge:
             if verdict is None:
                 put_off.append(journey)
             else:
-                # One that two messages carried, after a pause: of two verdicts the first is told.
+                # One that two messages carried, after a pause: of two verdicts the first counts.
                 judged.setdefault(journey.submission.id, (journey, verdict))
         if put_off:
             self._put_off(put_off)

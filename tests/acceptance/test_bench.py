@@ -72,6 +72,7 @@ def test_every_figure_is_measured(folder: Path) -> None:
     positive = [name for name in KEYS if name.endswith(("_per_s", "_bytes"))]
     assert all(figures[name] > 0 for name in positive)
     assert 0 < figures["latency_ms"]["p50"] <= figures["latency_ms"]["p99"]
+    assert figures["latency_idle_ms"] > 0
     assert figures["pipeline_over_naive"] == pytest.approx(
         figures["pipeline_pairs_per_s"] / figures["naive_pairs_per_s"]
     )

@@ -4,13 +4,14 @@ Milliseconds from the moment a post should have been sent to its committed verdi
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.bench.photos import Photo
 from workers.bench.pipeline import (
+    Message,
     commit_times_s,
     forget,
     make_ready,
@@ -21,32 +22,26 @@ from workers.bench.rig import Rig
 
 
 def open_loop(
-    rig: Rig,
-    photos: Sequence[Photo],
-    *,
-    per_s: float,
-    seed: int,
+    rig: Rig, photos: Iterable[Photo], *, per_s: float, left_out: int, seed: int
 ) -> list[float]:
     """Send single posts at Poisson times, whatever becomes of those before.
 
     A sender that falls behind does not hide it: time counts from the intended moment
-    (Schroeder et al., Open Versus Closed: A Cautionary Tale, NSDI 2006).
+    (Schroeder et al., Open Versus Closed: A Cautionary Tale, NSDI 2006). The first `left_out`
+    posts find a queue that has not settled, and are not told.
     """
-    gaps_s = np.random.default_rng(seed).exponential(1 / per_s, len(photos))
-    return _timed(rig, photos, np.cumsum(gaps_s))
-
-
-def idle(rig: Rig, photos: Sequence[Photo], *, gap_s: float) -> list[float]:
-    """Send single posts so far apart that each finds everything idle."""
-    return _timed(rig, photos, gap_s * np.arange(len(photos), dtype=np.float64))
-
-
-def _timed(
-    rig: Rig,
-    photos: Sequence[Photo],
-    after_s: NDArray[np.float64],
-) -> list[float]:
     messages = store(rig, photos, in_a_message=1)
+    gaps_s = np.random.default_rng(seed).exponential(1 / per_s, len(messages))
+    return _timed(rig, messages, np.cumsum(gaps_s))[left_out:]
+
+
+def idle(rig: Rig, photos: Iterable[Photo], *, gap_s: float) -> list[float]:
+    """Send single posts so far apart that each finds everything idle."""
+    messages = store(rig, photos, in_a_message=1)
+    return _timed(rig, messages, gap_s * np.arange(len(messages), dtype=np.float64))
+
+
+def _timed(rig: Rig, messages: Sequence[Message], after_s: NDArray[np.float64]) -> list[float]:
     send_at = make_ready(rig, messages)
     intended_s = time.time() + after_s
     for at_s in intended_s:

@@ -2,10 +2,11 @@
 
 import os
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
+from typing import TypeVar
 
 import torch
 
@@ -20,6 +21,8 @@ from moderation.types import Framing, Image, Pixels
 from workers.bench.photos import Photo
 from workers.bench.stock import StockModel
 from workers.bench.usage import children, own_s
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +44,34 @@ class Forward:
     def run(self, pixels: Sequence[Pixels], photos: Sequence[Photo], *, seconds: float) -> Speed:
         """Encode these pairs again and again in one batch a lane for so many seconds.
 
-        One batch before that does not count: a lane that has just started is slower.
+        One batch before that does not count: a lane that has just started is slower, and on a GPU
+        it records its passes where a size first occurs.
         """
         towers = self.choice.towers
         tokens = [self._tokenizer.tokenize(photo.caption).ids for photo in photos]
+        is_cpu = towers.model.device.type == "cpu"
 
-        def encode(_: int) -> None:
-            if towers.model.device.type == "cpu":
-                torch.set_num_threads(1)
+        def encode() -> None:
             towers.encode_images(pixels)
             towers.encode_captions(tokens)
 
-        def lane(number: int) -> tuple[int, float]:
+        def lane() -> tuple[int, float]:
             pairs, started_cpu_s = 0, time.thread_time()
             while pairs == 0 or time.perf_counter() < deadline_s:
-                encode(number)
+                encode()
                 pairs += len(pixels)
             return pairs, time.thread_time() - started_cpu_s
 
-        lanes = range(self._lanes)
-        with ThreadPoolExecutor(self._lanes) as threads:
-            list(threads.map(encode, lanes))
+        def begin() -> None:
+            if is_cpu:
+                # Holds for the calling thread: this lane.
+                torch.set_num_threads(1)
+
+        with ThreadPoolExecutor(self._lanes, initializer=begin) as threads:
+            _all(threads.submit(encode) for _ in range(self._lanes))
             started_s = time.perf_counter()
             deadline_s = started_s + seconds
-            runs = list(threads.map(lane, lanes))
+            runs = _all(threads.submit(lane) for _ in range(self._lanes))
             took_s = time.perf_counter() - started_s
         pairs = sum(pairs for pairs, _ in runs)
         return Speed(pairs / took_s, sum(cpu_s for _, cpu_s in runs) / pairs)
@@ -97,6 +104,11 @@ def decode(
         took_s = time.perf_counter() - started_s
         cpu_s = own_s(without=others) - before_s
     return images, Speed(len(photos) / took_s, cpu_s / len(photos))
+
+
+def _all(futures: Iterable[Future[T]]) -> list[T]:
+    # All are submitted before the first is waited for.
+    return [future.result() for future in list(futures)]
 
 
 def _pixels(answer: Answer) -> Pixels:

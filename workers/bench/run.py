@@ -27,10 +27,9 @@ _LOAD = 0.8
 _IDLE_POSTS, _IDLE_GAP_S = 4, 0.4
 # A rate over fewer batches than this says little, whatever `--seconds` is.
 _MIN_BATCHES = 6
-# Posts that come at random for less than this would find a queue that has not settled.
 _MIN_LOADED_BATCHES = 3
 # Twice as many for several workers, which are as much faster; their files fill a disk.
-_MOST_PAIRS = 20_000
+_MOST_PAIRS, _MOST_LOADED = 20_000, 4_000
 _MOST_WORKERS, _CORES_A_WORKER = 4, 4
 _GPU_BATCHES = (64, 128, 256)
 
@@ -89,7 +88,8 @@ class Bench:
         workers: int | None = None,
     ) -> None:
         self._settings, self._rig, self._source = settings, rig, source
-        # Towers, pipeline and the loaded one take two shares each in a round.
+        # Towers, pipeline and the loaded one take two shares each in a round, or as many as they
+        # need; what is left out of a rate comes on top.
         self._slice_s = seconds / (_ROUNDS * 10)
         self._stock = StockModel(settings.model, device=settings.device)
         model = load_model(settings.model, device=settings.device)
@@ -193,9 +193,6 @@ class Bench:
         photos = self._source.fresh(max(sizes))
         pixels, _ = parts.decode(photos, self._framing, self._settings)
         for size in sizes:
-            if self._device == "cuda" and size not in self.measured.forward:
-                # Each lane records its passes where a size first occurs; that is over then.
-                self._forward.run(pixels[:size], photos[:size], seconds=0)
             speed = self._forward.run(
                 pixels[:size], photos[:size], seconds=self._slice_s / len(sizes)
             )
@@ -231,9 +228,10 @@ class Bench:
         """Single posts that come at random, at 80 % of what the pipeline could in this round."""
         per_s = _LOAD * self.measured.unique[-1].pairs_per_s
         number = max(_MIN_LOADED_BATCHES * self._full, int(2 * self._slice_s * per_s))
-        photos = self._source.fresh(min(self._most_pairs, number))
-        seed = len(self.measured.unique)
-        self.measured.loaded_ms += latency.open_loop(self._rig, photos, per_s=per_s, seed=seed)
+        photos = self._source.stream(self._full + min(_MOST_LOADED, number))
+        self.measured.loaded_ms += latency.open_loop(
+            self._rig, photos, per_s=per_s, left_out=self._full, seed=len(self.measured.unique)
+        )
 
     def peak_bytes(self) -> int:
         """The most memory the workers and their decoders have held."""

@@ -330,7 +330,7 @@ async function saveNote() {
 const held = () => [current, ...ahead, ...[...outbox.entries].map(entry => entry.item)]
   .filter(item => item?.claim && !item.isLost);
 
-// The one in sight first: a page that is loaded again at once finds it where it was.
+// The one in sight first: a page that is loaded again at once is likelier to find it.
 function giveBack() {
   for (const item of [current, ...ahead.splice(0)]) if (item?.claim && !item.isLost) release(item);
 }
