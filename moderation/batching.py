@@ -3,12 +3,9 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 
 class Stage(Generic[T]):
@@ -55,7 +52,7 @@ class Stage(Generic[T]):
                 while len(self._staged) >= self._max_staged and not self._closed:
                     self._room.wait()
                 if self._closed:
-                    raise RuntimeError("the batcher is closed")
+                    raise RuntimeError("the stage is closed")
                 some = items[taken : taken + self._max_staged - len(self._staged)]
                 self._staged.extend(some)
                 taken += len(some)
@@ -86,59 +83,3 @@ class Stage(Generic[T]):
             batch = [self._staged.popleft() for _ in range(min(share, self._max_items))]
             self._room.notify(len(batch))
             return batch
-
-
-@dataclass(slots=True)
-class _Staged(Generic[T, R]):
-    item: T
-    future: "Future[R]" = field(default_factory=Future)
-
-
-class Batcher(Generic[T, R]):
-    """A `Stage` whose items have results: `process` returns one an item, in order.
-
-    An exception of it reaches all of its batch.
-    """
-
-    def __init__(
-        self,
-        process: Callable[[Sequence[T]], Sequence[R]],
-        *,
-        max_items: int,
-        name: str,
-        threads: int = 1,
-        max_staged: int | None = None,
-    ) -> None:
-        self._process = process
-        self._stage: Stage[_Staged[T, R]] = Stage(
-            self._settle, max_items=max_items, name=name, threads=threads, max_staged=max_staged
-        )
-
-    def submit(self, item: T) -> "Future[R]":
-        """Stage one item; blocks while too many are staged, which bounds the memory.
-
-        Raises `RuntimeError` once the batcher is closed.
-        """
-        staged: _Staged[T, R] = _Staged(item)
-        self._stage.submit([staged])
-        return staged.future
-
-    def close(self) -> None:
-        """Finish what is staged, then stop the threads."""
-        self._stage.close()
-
-    def _settle(self, batch: list[_Staged[T, R]]) -> None:
-        # From here on none can be cancelled: setting a cancelled future is an error.
-        batch = [s for s in batch if s.future.set_running_or_notify_cancel()]
-        if not batch:
-            return
-        try:
-            results = self._process([staged.item for staged in batch])
-            if len(results) != len(batch):
-                raise RuntimeError(f"{len(results)} results for a batch of {len(batch)}")
-        except Exception as error:
-            for staged in batch:
-                staged.future.set_exception(error)
-            return
-        for staged, result in zip(batch, results, strict=True):
-            staged.future.set_result(result)

@@ -94,8 +94,8 @@ class Judge:
 
     def _conclude(self, journey: Journey) -> Verdict | None:
         """The journey's verdict; None, and its fault, if that may pass."""
-        published = journey.carrier.published
-        calibration = published.for_policy(journey.submission.policy).decides(journey.submission.id)
+        in_force = journey.published.for_policy(journey.submission.policy)
+        calibration = in_force.decides(journey.submission.id)
         outcome = journey.outcome
         if isinstance(outcome, PairScore):
             return decide(outcome, calibration)
@@ -173,7 +173,7 @@ class Judge:
             if verdict.score is not None:
                 scores.append(verdict.score)
             if verdict.cosine is not None:
-                in_force = journey.carrier.published.for_policy(journey.submission.policy)
+                in_force = journey.published.for_policy(journey.submission.policy)
                 self._calibrations.compare(in_force, verdict.cosine)
             lines.append(_line(journey, verdict))
         metrics.match_scores.observe_all(scores)

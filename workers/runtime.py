@@ -3,37 +3,33 @@
 import resource
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
 
-from moderation.batching import Batcher
 from moderation.media.decode import DecoderPool, open_decoder
 from moderation.metrics import Metrics
 from moderation.review.opening import opening
 from moderation.scoring.engine import BatchReport, Engine, open_engine
 from moderation.scoring.model import ClipModel, load_model
 from moderation.settings import Settings
-from moderation.store import secrets, submissions
+from moderation.store import secrets
 from moderation.store.cases import NewCase
-from moderation.store.direct import Kept
-from moderation.store.submissions import Wanted
-from moderation.types import Calibration, Submission
+from moderation.types import Calibration
 from moderation.wiring import Services
 from thresholds.artifact import Artifact, calibration_for
 from workers.auditing import Audits
+from workers.claims import Claims
 from workers.copies import Copier
 from workers.judge import Judge
 from workers.prefetch import Prefetch
 from workers.prepare import Preparation
 from workers.published import Calibrations
-from workers.recovery import until_database_answers
 
 log = structlog.get_logger()
 
-_CLAIM_MESSAGES = 64
 _OPEN_FILES = 65_536
 
 
@@ -140,35 +136,15 @@ class Runtime:
         self._judge = Judge(services, calibrations, worker_id, open_case, self._copy)
         self.preparation = Preparation(services, scorer.decoder, scorer.engine, self._judge.take)
         self.copier = Copier(services, self.preparation.kept)
-        self._claims = Kept(services.database)
-        self.claiming: Batcher[Wanted, list[Submission]] = Batcher(
-            self._claim, max_items=_CLAIM_MESSAGES, name="captionguard-claim"
-        )
+        self.claims = Claims(services, calibrations, worker_id, self.preparation)
 
     def close(self) -> None:
         """Finish what is under way, then let everything go."""
-        self.claiming.close()
-        self._claims.close()
+        self.claims.close()
         self.preparation.close()
         self.scorer.close()
         self._judge.close()
         self.copier.close()
-
-    def _claim(self, messages: Sequence[Wanted]) -> list[list[Submission]]:
-        """Lease what the messages that have come in since the last time carry."""
-
-        def lease() -> dict[str, list[Submission]]:
-            with self._claims.autocommit() as connection:
-                return submissions.claim(
-                    connection,
-                    messages,
-                    worker=self.worker_id,
-                    lease_s=self.services.settings.lease_s,
-                )
-
-        leased = until_database_answers(lease)
-        # A message that came twice in one batch claims once.
-        return [leased.pop(message.message_id, []) for message in messages]
 
     def _copy(self, opened: Mapping[UUID, NewCase | None]) -> None:
         """Have copies made of the images of cases that are stored, and forget all others."""

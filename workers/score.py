@@ -1,6 +1,5 @@
 """One message: take it in, claim its submissions, and wait until each is seen to."""
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,8 +9,6 @@ from moderation.intake import context_of, parse_message
 from moderation.queue import packed_ids
 from moderation.store import refused, submissions
 from moderation.store.submissions import Wanted
-from moderation.types import Submission
-from workers.journey import Carrier, Journey
 from workers.recovery import until_database_answers
 from workers.runtime import Runtime
 
@@ -29,16 +26,9 @@ def handle_message(runtime: Runtime, document: Any, *, message_id: str) -> None:
         ids = _take_in(runtime, document, message_id)
     runtime.prefetch.begin(len(ids))
     try:
-        _work_off(runtime, runtime.claiming.submit(Wanted(message_id, ids)).result())
+        runtime.claims.take(Wanted(message_id, ids)).wait()
     finally:
         runtime.prefetch.end(len(ids))
-
-
-def _work_off(runtime: Runtime, claimed: Sequence[Submission]) -> None:
-    """Have leased submissions judged; they are stored with what comes in beside them."""
-    carrier = Carrier(runtime.calibrations.current, len(claimed))
-    runtime.preparation.begin([Journey(submission, carrier) for submission in claimed])
-    carrier.wait()
 
 
 def _take_in(runtime: Runtime, document: Any, message_id: str) -> list[UUID]:

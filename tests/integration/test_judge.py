@@ -54,8 +54,10 @@ def test_what_two_messages_carried_is_stored_and_counted_once(
     """The first verdict counts; both messages are seen to."""
     submission = _claimed(services)
     published = Published(InForce("default", CALIBRATION))
-    carriers = [Carrier(published, 1) for _ in outcomes]
-    journeys = [Journey(submission, carrier) for carrier in carriers]
+    carriers = [Carrier() for _ in outcomes]
+    journeys = [Journey(submission, carrier, published) for carrier in carriers]
+    for carrier in carriers:
+        carrier.expect(1)
     for journey, outcome in zip(journeys, outcomes, strict=True):
         journey.outcome = outcome
     opened: list[dict[UUID, NewCase | None]] = []

@@ -36,7 +36,7 @@ def all_at_once(actions: Sequence[Callable[[], Any]]) -> list[Any]:
 
 
 def is_waiting_for_room(thread: threading.Thread) -> bool:
-    """Whether a thread waits in `Batcher.submit`, as its stack shows."""
+    """Whether a thread waits in `Stage.submit`, as its stack shows."""
     frame = sys._current_frames().get(thread.ident or 0)
     names = []
     while frame is not None:

@@ -91,7 +91,8 @@ def _journey(key: str, caption: str = "a dog", url: str | None = None) -> Journe
             created_at=datetime.now(UTC),
             attempts=1,
         ),
-        Carrier(cast("Any", None), 1),
+        Carrier(),
+        cast("Any", None),
     )
 
 
