@@ -14,7 +14,7 @@ from workers.bench.pipeline import (
     Message,
     commit_times_s,
     forget,
-    make_ready,
+    ready,
     store,
     wait_until_done,
 )
@@ -42,11 +42,11 @@ def idle(rig: Rig, photos: Iterable[Photo], *, gap_s: float) -> list[float]:
 
 
 def _timed(rig: Rig, messages: Sequence[Message], after_s: NDArray[np.float64]) -> list[float]:
-    send_at = make_ready(rig, messages)
-    intended_s = time.time() + after_s
-    for at_s in intended_s:
-        time.sleep(max(0.0, at_s - time.time()))
-        send_at()
+    with ready(rig, messages) as send_next:
+        intended_s = time.time() + after_s
+        for at_s in intended_s:
+            time.sleep(max(0.0, at_s - time.time()))
+            send_next()
     wait_until_done(rig, len(messages))
     waits_s = commit_times_s(rig, messages) - intended_s
     forget(rig, messages)

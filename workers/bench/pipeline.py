@@ -1,9 +1,11 @@
 """Pairs through the real pipeline: stored, sent over Redis, and timed until they are committed."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -20,6 +22,8 @@ from workers.bench.usage import WorkerUsage
 
 # Without one more verdict for so long, the worker is stuck.
 _PATIENCE_S = 120.0
+# Each look takes the worker some of the cores.
+_LOOK_EVERY_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,8 @@ def run_flow(
 ) -> Flow:
     """Send photos as packed messages and time the verdicts while the queue is full.
 
-    The rate is taken between the first commit and the last one before which `left_out` pairs
-    were still to be done: what starts up and what runs dry does not count.
+    The rate is that of the commits after which `left_out` pairs were still to be done: neither
+    what comes before the first nor what runs dry counts.
     """
     messages = store(rig, photos)
     pairs = sum(len(message.submissions) for message in messages)
@@ -90,8 +94,9 @@ def send(rig: Rig, messages: Sequence[Message]) -> None:
         rig.queue.send(message.submissions, message_id=message.id)
 
 
-def make_ready(rig: Rig, messages: Sequence[Message]) -> Callable[[], object]:
-    """Make messages, and return what sends the next of them at the cost of one Redis command.
+@contextmanager
+def ready(rig: Rig, messages: Sequence[Message]) -> Iterator[Callable[[], object]]:
+    """Make messages, and give what sends the next of them at the cost of one small write.
 
     Senders are other machines; here they would take the cores of the worker that is measured.
     """
@@ -103,14 +108,23 @@ def make_ready(rig: Rig, messages: Sequence[Message]) -> Callable[[], object]:
             task_id=message.id,
             queue=waiting,
         )
-    return lambda: rig.queue.redis.lmove(waiting, QUEUE, "RIGHT", "LEFT")
+    pool = rig.queue.redis.connection_pool
+    connection: Any = pool.get_connection()
+    try:
+        # An answer that nobody reads would fill the socket in time.
+        connection.send_command("CLIENT", "REPLY", "OFF")
+        move = connection.pack_command("LMOVE", waiting, QUEUE, "RIGHT", "LEFT")
+        yield lambda: connection.send_packed_command(move, check_health=False)
+    finally:
+        connection.disconnect()
+        pool.release(connection)
 
 
 def wait_until_done(rig: Rig, expected: int) -> None:
     """Wait until nothing is pending. Raises `ServiceUnavailable` when a worker is stuck."""
     left, changed_s = expected, time.monotonic()
     while left:
-        time.sleep(0.1)
+        time.sleep(_LOOK_EVERY_S)
         with rig.database.connect() as connection:
             now_left = submissions.count_pending(connection, at_most=1_000_000)
         if now_left != left:
@@ -169,11 +183,14 @@ def forget(rig: Rig, messages: Sequence[Message]) -> None:
 
 
 def sustained_per_s(done_s: NDArray[np.float64], left_out: int) -> float:
-    """Pairs a second from the first commit to the last before the queue runs dry."""
-    until = max(1, len(done_s) - left_out) - 1
-    started = int(np.searchsorted(done_s, done_s[0], side="right"))
-    last = int(np.searchsorted(done_s, done_s[until], side="right"))
-    if last <= started:
-        # Too few pairs for a window: all of them, start and end included.
+    """Pairs a second until the queue runs dry, which it does in the last `left_out`.
+
+    The slope of the line through all commits, by least squares: lanes finish dozens of pairs at
+    once, so that a rate between two commits hangs on which two.
+    """
+    until_s = done_s[max(1, len(done_s) - left_out) - 1]
+    steady_s = done_s[done_s <= until_s] - done_s[0]
+    if not steady_s[-1]:
+        # Too few pairs for a line: all of them, start and end included.
         return len(done_s) / max(1e-9, float(done_s[-1] - done_s[0]))
-    return (last - started) / float(done_s[last - 1] - done_s[0])
+    return float(np.polyfit(steady_s, np.arange(len(steady_s)), 1)[0])

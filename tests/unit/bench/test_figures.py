@@ -153,3 +153,11 @@ def test_running_dry_does_not_count() -> None:
     even_s = np.arange(100) / 10
     slow_s = 10 + np.arange(20.0)
     assert sustained_per_s(np.concatenate([even_s, slow_s]), left_out=20) == pytest.approx(10)
+
+
+@given(phase=st.floats(0, 1), left_out=st.integers(256, 448))
+def test_which_lane_is_first_hardly_counts(phase: float, left_out: int) -> None:
+    """Two lanes that commit a batch every two seconds have one rate, however far they are apart."""
+    starts_s = 2 * np.arange(9.0)
+    times_s = np.sort(np.repeat(np.concatenate([starts_s, starts_s + 2 * phase]), 64))
+    assert sustained_per_s(times_s, left_out=left_out) == pytest.approx(64, rel=0.05)
