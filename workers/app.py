@@ -26,7 +26,7 @@ from moderation.metrics import serve_metrics
 from moderation.queue import SCORE_TASK, celery_app, packed_ids, storable_id
 from moderation.settings import Settings, load_settings
 from moderation.store import calibrations, database, workers
-from moderation.store.direct import Kept
+from moderation.store.direct import KeptConnection
 from moderation.store.pulse import News, beat_and_ask
 from moderation.store.workers import WorkerInfo
 from moderation.wiring import open_services
@@ -103,7 +103,7 @@ class RuntimeStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
         self._beat_database = database.connect(
             addresses.database_url(settings), pool_size=1, is_checked=False
         )
-        self._beats = Kept(self._beat_database)
+        self._beats = KeptConnection(self._beat_database)
         self._heard = self._pulse()
         self._audits.living_workers = self._heard.living_workers
         self._beating = threading.Thread(target=self._keep_beating, name="captionguard-beat")

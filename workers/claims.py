@@ -6,7 +6,7 @@ from uuid import UUID
 
 from moderation.batching import Stage
 from moderation.store import submissions
-from moderation.store.direct import Kept
+from moderation.store.direct import KeptConnection
 from moderation.store.submissions import Wanted
 from moderation.types import Submission
 from moderation.wiring import Services
@@ -43,7 +43,7 @@ class Claims:
         self._calibrations = calibrations
         self._worker_id = worker_id
         self._preparation = preparation
-        self._kept = Kept(services.database)
+        self._kept = KeptConnection(services.database)
         self._stage: Stage[_Taken] = Stage(
             self._work_off,
             max_items=_MOST_MESSAGES,

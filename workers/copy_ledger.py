@@ -12,7 +12,7 @@ from moderation.errors import TemporaryFault, Unscorable
 from moderation.review.opening import given_up
 from moderation.store import copies
 from moderation.store.copies import Settled, WantedCopy
-from moderation.store.direct import Kept
+from moderation.store.direct import KeptConnection
 from moderation.types import Reason
 from moderation.wiring import Services
 
@@ -31,7 +31,7 @@ class CopyLedger:
 
     def __init__(self, services: Services, lease: timedelta) -> None:
         self._services = services
-        self._kept = Kept(services.database)
+        self._kept = KeptConnection(services.database)
         self._lease = lease
         self._leased: dict[UUID, WantedCopy] = {}
         self._settled: list[Settled] = []

@@ -14,7 +14,7 @@ from moderation.errors import TemporaryFault, Unscorable
 from moderation.logs import info_each
 from moderation.store import submissions, verdicts
 from moderation.store.cases import NewCase
-from moderation.store.direct import Kept
+from moderation.store.direct import KeptConnection
 from moderation.store.verdicts import OpenCase
 from moderation.types import PairScore, Reason, Verdict
 from moderation.verdict import decide, unscorable
@@ -52,7 +52,7 @@ class Judge:
         self._worker_id = worker_id
         self._open_case = open_case
         self._on_stored = on_stored
-        self._kept = Kept(services.database)
+        self._kept = KeptConnection(services.database)
         self._stage: Stage[Journey] = Stage(
             self._work_off, max_items=_MOST_AT_ONCE, name="captionguard-judge", max_staged=2**31
         )

@@ -74,7 +74,7 @@ def ask_within(connection: Connection, query: str, *, timeout_ms: int) -> Any:
     return None if value is None else orjson.loads(value)
 
 
-class Kept:
+class KeptConnection:
     """A connection that one thread keeps, in autocommit; another follows where it fails.
 
     Taking one from the pool and giving it back costs as much as what is asked. Close it after use.

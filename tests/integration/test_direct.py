@@ -23,7 +23,7 @@ from moderation.addresses import database_url
 from moderation.local import EmbeddedPostgres
 from moderation.store import copies, database, submissions, verdicts
 from moderation.store.database import is_passing
-from moderation.store.direct import Kept, Statement, ask, ask_within
+from moderation.store.direct import KeptConnection, Statement, ask, ask_within
 from moderation.wiring import Services
 from tests.conftest import eventually
 
@@ -44,11 +44,11 @@ JSON = st.recursive(
 
 
 @pytest.fixture
-def kept(services: Services) -> Iterator[Kept]:
+def kept(services: Services) -> Iterator[KeptConnection]:
     """A kept connection to a database with an empty table of numbers."""
     with services.database.begin() as connection:
         connection.execute(text("CREATE TABLE notes (number integer)"))
-    kept = Kept(services.database)
+    kept = KeptConnection(services.database)
     yield kept
     kept.close()
 
@@ -66,27 +66,29 @@ def pid(connection: Connection) -> Any:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(document=JSON)
-def test_what_goes_in_comes_out(kept: Kept, document: Any) -> None:
+def test_what_goes_in_comes_out(kept: KeptConnection, document: Any) -> None:
     """Whatever signs a caption has, and however large a number is."""
     with kept.autocommit() as connection:
         assert ask(connection, ECHO, document) == document
 
 
-def test_numbers_may_be_numpys(kept: Kept) -> None:
+def test_numbers_may_be_numpys(kept: KeptConnection) -> None:
     """As the scores of a simulated year are."""
     with kept.autocommit() as connection:
         given = {"score": np.float32(0.5), "count": np.int64(3), "both": np.array([1.0, 2.0])}
         assert ask(connection, ECHO, given) == {"score": 0.5, "count": 3, "both": [1.0, 2.0]}
 
 
-def test_a_statement_without_a_row_answers_nothing(services: Services, kept: Kept) -> None:
+def test_a_statement_without_a_row_answers_nothing(
+    services: Services, kept: KeptConnection
+) -> None:
     """What it does is done all the same, at once and for all."""
     with kept.autocommit() as connection:
         assert ask(connection, NOTE, {"number": 1}) is None
         assert noted(services) == [1]
 
 
-def test_a_transaction_holds_whoever_speaks_in_it(services: Services, kept: Kept) -> None:
+def test_a_transaction_holds_whoever_speaks_in_it(services: Services, kept: KeptConnection) -> None:
     """Statements of both kinds: nobody sees any before the end, and then all, each time."""
     for number in range(2):
         with kept.transaction() as connection:
@@ -96,7 +98,9 @@ def test_a_transaction_holds_whoever_speaks_in_it(services: Services, kept: Kept
         assert noted(services) == list(range(2 * number + 2))
 
 
-def test_nothing_is_left_of_a_transaction_that_failed(services: Services, kept: Kept) -> None:
+def test_nothing_is_left_of_a_transaction_that_failed(
+    services: Services, kept: KeptConnection
+) -> None:
     """What came before the error is undone, also what was said through SQLAlchemy."""
 
     def fail() -> None:
@@ -113,7 +117,9 @@ def test_nothing_is_left_of_a_transaction_that_failed(services: Services, kept: 
     assert noted(services) == [3]
 
 
-def test_an_error_that_was_passed_over_is_told_in_the_end(services: Services, kept: Kept) -> None:
+def test_an_error_that_was_passed_over_is_told_in_the_end(
+    services: Services, kept: KeptConnection
+) -> None:
     """PostgreSQL has undone all by then, and would take the commit without a word."""
 
     def pass_over() -> None:
@@ -152,7 +158,7 @@ def test_it_goes_on_after_a_rollback_and_on_a_connection_that_was_kept(services:
         for number in range(3):
             assert ask(connection, ECHO, number) == number
             connection.rollback()
-    kept = Kept(services.database)
+    kept = KeptConnection(services.database)
     for number in range(3):
         with kept.autocommit() as connection:
             assert ask(connection, ECHO, number) == number
@@ -163,7 +169,7 @@ def test_it_goes_on_after_a_rollback_and_on_a_connection_that_was_kept(services:
 
 @pytest.mark.parametrize("is_idle", [True, False])
 def test_a_connection_that_died_is_followed_by_another(
-    services: Services, kept: Kept, is_idle: bool
+    services: Services, kept: KeptConnection, is_idle: bool
 ) -> None:
     """The statement that finds out fails for now, and the next one is as good as ever."""
     with kept.autocommit() as connection:
@@ -194,7 +200,7 @@ def test_a_server_that_died_is_asked_again(tmp_path: Path) -> None:
     """One that is ended at once says no last word that statements would fail with."""
     server = EmbeddedPostgres(tmp_path / "postgresql")
     engine = database.connect(server.start(), is_checked=False)
-    kept = Kept(engine)
+    kept = KeptConnection(engine)
     try:
         with kept.autocommit() as connection:
             ask(connection, ECHO, 1)
@@ -221,7 +227,7 @@ def test_of_a_pool_that_died_one_connection_finds_out(services: Services) -> Non
     with services.database.begin() as other:
         end = text("SELECT pg_terminate_backend(pid, 10000) FROM unnest(:pids) AS pid")
         other.execute(end, {"pids": pids})
-    kept = Kept(unchecked)
+    kept = KeptConnection(unchecked)
     with pytest.raises(OperationalError) as fault, kept.autocommit():
         pass
     assert is_passing(fault.value)
@@ -232,7 +238,9 @@ def test_of_a_pool_that_died_one_connection_finds_out(services: Services) -> Non
     unchecked.dispose()
 
 
-def test_a_question_waits_for_a_lock_no_longer_than_it_may(services: Services, kept: Kept) -> None:
+def test_a_question_waits_for_a_lock_no_longer_than_it_may(
+    services: Services, kept: KeptConnection
+) -> None:
     """It is given up by the server; asked again when the lock is gone, it is answered."""
     count = "SELECT to_json(count(*)) FROM notes"
     with services.database.begin() as other:
@@ -246,7 +254,7 @@ def test_a_question_waits_for_a_lock_no_longer_than_it_may(services: Services, k
         assert ask(connection, Statement("limit", shown), None) == "0"
 
 
-def test_while_a_question_waits_other_threads_run(services: Services, kept: Kept) -> None:
+def test_while_a_question_waits_other_threads_run(services: Services, kept: KeptConnection) -> None:
     """Here the lock that it waits for is given up by one of them."""
     with services.database.connect() as other, services.database.connect() as watching:
         other.execute(text("LOCK TABLE notes"))
@@ -266,7 +274,7 @@ def test_while_a_question_waits_other_threads_run(services: Services, kept: Kept
 
 def test_plans_that_are_kept_read_no_table_as_a_whole(services: Services) -> None:
     """They are made once, also where a worker starts on a day when there is nothing yet."""
-    kept = Kept(services.database)
+    kept = KeptConnection(services.database)
     with kept.autocommit() as connection:
         submissions.claim(connection, [], worker=uuid4(), lease_s=5.0)
         verdicts.record(connection, [], lambda *_: None)
