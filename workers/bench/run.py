@@ -23,13 +23,11 @@ _STOCK_PAIRS = 64
 _FEW = 8
 # As on a platform: a flag costs more than a pass, since it becomes a case with a copy of its image.
 _FLAG_SHARE = 0.05
-_LOAD = 0.8
 _IDLE_POSTS, _IDLE_GAP_S = 4, 0.4
 # A rate over fewer batches than this says little, whatever `--seconds` is.
 _MIN_BATCHES = 6
-_MIN_LOADED_BATCHES = 3
 # Twice as many for several workers, which are as much faster; their files fill a disk.
-_MOST_PAIRS, _MOST_LOADED = 20_000, 4_000
+_MOST_PAIRS = 20_000
 _MOST_WORKERS, _CORES_A_WORKER = 4, 4
 _GPU_BATCHES = (64, 128, 256)
 
@@ -226,12 +224,10 @@ class Bench:
 
     def _loaded_slice(self) -> None:
         """Single posts that come at random, at 80 % of what the pipeline could in this round."""
-        per_s = _LOAD * self.measured.unique[-1].pairs_per_s
-        number = max(_MIN_LOADED_BATCHES * self._full, int(2 * self._slice_s * per_s))
-        photos = self._source.stream(self._full + min(_MOST_LOADED, number))
-        self.measured.loaded_ms += latency.open_loop(
-            self._rig, photos, per_s=per_s, left_out=self._full, seed=len(self.measured.unique)
-        )
+        rounds = self.measured.unique
+        load = latency.Load.of(rounds[-1].pairs_per_s, seconds=2 * self._slice_s, full=self._full)
+        photos = self._source.stream(load.posts)
+        self.measured.loaded_ms += latency.open_loop(self._rig, photos, load, seed=len(rounds))
 
     def peak_bytes(self) -> int:
         """The most memory the workers and their decoders have held."""
