@@ -65,7 +65,8 @@ class Claims:
         try:
             self._send_on(messages, until_database_answers(lambda: self._lease(messages)))
         except BaseException as error:
-            # Whoever has the message sends it again, or has it sent.
+            # Whoever has the message sends it again, or has it sent. Of what is under way by then
+            # the first verdict counts, as of all that comes twice.
             for message in messages:
                 message.carrier.give_up(error)
 

@@ -122,9 +122,7 @@ class Runtime:
     ) -> None:
         self.prefetch = prefetch
         self.services = services
-        self.scorer = scorer
-        self.calibrations = calibrations
-        self.worker_id = worker_id
+        self._scorer = scorer
         self.stopping = threading.Event()
         with services.database.begin() as connection:
             draws = secrets.draws(connection)
@@ -134,20 +132,20 @@ class Runtime:
             inclusion=audits.inclusion,
         )
         self._judge = Judge(services, calibrations, worker_id, open_case, self._copy)
-        self.preparation = Preparation(services, scorer.decoder, scorer.engine, self._judge.take)
-        self.copier = Copier(services, self.preparation.kept)
-        self.claims = Claims(services, calibrations, worker_id, self.preparation)
+        self._preparation = Preparation(services, scorer.decoder, scorer.engine, self._judge.take)
+        self._copier = Copier(services, self._preparation.kept)
+        self.claims = Claims(services, calibrations, worker_id, self._preparation)
 
     def close(self) -> None:
         """Finish what is under way, then let everything go."""
         self.claims.close()
-        self.preparation.close()
-        self.scorer.close()
+        self._preparation.close()
+        self._scorer.close()
         self._judge.close()
-        self.copier.close()
+        self._copier.close()
 
     def _copy(self, opened: Mapping[UUID, NewCase | None]) -> None:
         """Have copies made of the images of cases that are stored, and forget all others."""
-        self.preparation.kept.drop(id_ for id_, case in opened.items() if case is None)
+        self._preparation.kept.drop(id_ for id_, case in opened.items() if case is None)
         if any(opened.values()):
-            self.copier.wake()
+            self._copier.wake()

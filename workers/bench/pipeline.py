@@ -69,11 +69,12 @@ def run_flow(
     photos: Iterable[Photo],
     *,
     left_out: int,
+    turn: int,
 ) -> Flow:
     """Send photos as packed messages and time the verdicts while the queue is full.
 
     The rate is that of the commits after which `left_out` pairs were still to be done: neither
-    what comes before the first nor what runs dry counts.
+    what comes before the first nor what runs dry counts. `turn` pairs fill all lanes once.
     """
     messages = store(rig, photos)
     pairs = sum(len(message.submissions) for message in messages)
@@ -85,7 +86,7 @@ def run_flow(
     done_s = np.sort(commit_times_s(rig, messages))
     forget(rig, messages)
     all_per_s = pairs / (float(done_s[-1]) - sent_s)
-    return Flow(pairs, sustained_per_s(done_s, left_out), all_per_s, usage)
+    return Flow(pairs, sustained_per_s(done_s, left_out=left_out, turn=turn), all_per_s, usage)
 
 
 def send(rig: Rig, messages: Sequence[Message]) -> None:
@@ -115,6 +116,11 @@ def ready(rig: Rig, messages: Sequence[Message]) -> Iterator[Callable[[], object
         connection.send_command("CLIENT", "REPLY", "OFF")
         move = connection.pack_command("LMOVE", waiting, QUEUE, "RIGHT", "LEFT")
         yield lambda: connection.send_packed_command(move, check_health=False)
+        connection.send_command("CLIENT", "REPLY", "ON")
+        connection.read_response()
+        left = rig.queue.redis.llen(waiting)
+        if left:
+            raise ServiceUnavailable(f"Redis moved all but {left} messages; is its memory full?")
     finally:
         connection.disconnect()
         pool.release(connection)
@@ -182,15 +188,18 @@ def forget(rig: Rig, messages: Sequence[Message]) -> None:
             connection.execute(text(statement), {"ids": ids})
 
 
-def sustained_per_s(done_s: NDArray[np.float64], left_out: int) -> float:
+def sustained_per_s(done_s: NDArray[np.float64], *, left_out: int, turn: int) -> float:
     """Pairs a second until the queue runs dry, which it does in the last `left_out`.
 
-    The slope of the line through all commits, by least squares: lanes finish dozens of pairs at
-    once, so that a rate between two commits hangs on which two.
+    Lanes finish dozens of pairs at once and each at its own time, so that a rate between two
+    commits hangs on which two. It is taken between the mean of the first and that of the last
+    `turn` commits, which are as many as all lanes hold at a time.
     """
     until_s = done_s[max(1, len(done_s) - left_out) - 1]
-    steady_s = done_s[done_s <= until_s] - done_s[0]
-    if not steady_s[-1]:
-        # Too few pairs for a line: all of them, start and end included.
+    steady_s = done_s[done_s <= until_s]
+    few = max(1, min(turn, len(steady_s) // 2))
+    passed_s = float(np.mean(steady_s[-few:]) - np.mean(steady_s[:few]))
+    if passed_s <= 0:
+        # Too few pairs for two means: all of them, start and end included.
         return len(done_s) / max(1e-9, float(done_s[-1] - done_s[0]))
-    return float(np.polyfit(steady_s, np.arange(len(steady_s)), 1)[0])
+    return (len(steady_s) - few) / passed_s

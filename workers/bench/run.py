@@ -208,7 +208,7 @@ class Bench:
         number = 20 * self._full
         copies = [few[index % _FEW] for index in range(number)]
         self.measured.duplicates.append(
-            pipeline.run_flow(self._rig, self._workers, copies, left_out=0)
+            pipeline.run_flow(self._rig, self._workers, copies, left_out=0, turn=self._full)
         )
 
     def _flow(self, number: int) -> pipeline.Flow:
@@ -216,7 +216,9 @@ class Bench:
         left_out = 3 * self._full
         number = min(self._most_pairs, max(_MIN_BATCHES * self._full, number)) + left_out
         photos = self._source.stream(number)
-        return pipeline.run_flow(self._rig, self._workers, photos, left_out=left_out)
+        return pipeline.run_flow(
+            self._rig, self._workers, photos, left_out=left_out, turn=self._full
+        )
 
     def _idle_slice(self) -> None:
         photos = self._source.fresh(_IDLE_POSTS)

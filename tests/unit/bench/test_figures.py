@@ -144,15 +144,23 @@ def test_starting_up_does_not_count(
 ) -> None:
     """Batches committed at an even pace have that pace as their rate, however late the first is."""
     times_s = 1e9 + started_s + np.repeat(np.arange(batches) * batch / per_s, batch)
-    rate = sustained_per_s(times_s, left_out=3 * batch)
+    rate = sustained_per_s(times_s, left_out=3 * batch, turn=batch)
     assert rate == pytest.approx(per_s, rel=1e-3)
 
 
 def test_running_dry_does_not_count() -> None:
     """What comes after the queue is empty may be as slow as it likes."""
     even_s = np.arange(100) / 10
-    slow_s = 10 + np.arange(20.0)
-    assert sustained_per_s(np.concatenate([even_s, slow_s]), left_out=20) == pytest.approx(10)
+    times_s = np.concatenate([even_s, 10 + np.arange(20.0)])
+    assert sustained_per_s(times_s, left_out=20, turn=8) == pytest.approx(10)
+
+
+@given(place=st.integers(8, 92), stop_s=st.floats(0, 10))
+def test_a_stop_counts_wherever_it_comes(place: int, stop_s: float) -> None:
+    """Time in which nothing is done is time, but for a turn's at the start and at the end."""
+    times_s = np.arange(100) / 10 + stop_s * (np.arange(100) >= place)
+    rate = sustained_per_s(times_s, left_out=0, turn=8)
+    assert rate == pytest.approx(92 / (9.2 + stop_s))
 
 
 @given(phase=st.floats(0, 1), left_out=st.integers(256, 448))
@@ -160,4 +168,11 @@ def test_which_lane_is_first_hardly_counts(phase: float, left_out: int) -> None:
     """Two lanes that commit a batch every two seconds have one rate, however far they are apart."""
     starts_s = 2 * np.arange(9.0)
     times_s = np.sort(np.repeat(np.concatenate([starts_s, starts_s + 2 * phase]), 64))
-    assert sustained_per_s(times_s, left_out=left_out) == pytest.approx(64, rel=0.05)
+    rate = sustained_per_s(times_s, left_out=left_out, turn=128)
+    assert rate == pytest.approx(64, rel=0.05)
+
+
+def test_few_commits_have_a_rate_as_well() -> None:
+    """One batch, or all at once before the queue runs dry, is counted from end to end."""
+    assert sustained_per_s(np.array([5.0, 5.0, 7.0]), left_out=2, turn=64) == pytest.approx(1.5)
+    assert sustained_per_s(np.array([5.0, 6.0]), left_out=0, turn=64) == pytest.approx(1.0)

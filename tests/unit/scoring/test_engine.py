@@ -247,7 +247,7 @@ def test_closing_while_callers_score_leaves_nobody_waiting(model: ClipModel) -> 
     assert not closing.is_alive()
     assert all(future.done() for future in staged)
     assert all(-1 <= future.result(0).cosine <= 1 for future in staged)
-    assert set(refused) == {"the batcher is closed"}
+    assert set(refused) == {"the stage is closed"}
     assert len(staged) + len(refused) == 100
 
 
