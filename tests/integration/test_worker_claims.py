@@ -15,7 +15,7 @@ from moderation.store import submissions
 from moderation.store.submissions import Wanted
 from moderation.types import ImageRef, NewSubmission
 from moderation.wiring import Services
-from tests.unit.threads import PATIENCE_S, all_at_once
+from tests.unit.threads import PATIENCE_S
 from thresholds.artifact import parse_artifact
 from workers.claims import Claims
 from workers.journey import Carrier, Journey
@@ -114,7 +114,7 @@ def test_a_message_is_done_when_its_own_posts_are(
     assert begun.started.acquire(timeout=PATIENCE_S)
     begun.go_on.set()
     assert _is_done(_waiting(claims.take(Wanted("unknown", [uuid7()]))))
-    (journeys, _) = begun.turns
+    journeys = begun.turns[0]
     assert _ids(journeys) == set(two.ids)
     journeys[0].carrier.see_to(1)
     waiting.join(0.05)
@@ -168,15 +168,3 @@ def test_a_message_that_was_given_up_stays_so() -> None:
     carrier.see_to(1, RuntimeError("the second"))
     with pytest.raises(OSError, match="the first"):
         carrier.wait()
-
-
-def test_posts_that_are_seen_to_at_once_are_all_counted() -> None:
-    """From however many threads they are told, the message is done after the last."""
-    for _ in range(20):
-        carrier = Carrier()
-        carrier.expect(9)
-        waiting = _waiting(carrier)
-        all_at_once([lambda carrier=carrier: carrier.see_to(1)] * 8)
-        assert waiting.is_alive(), "one of nine is not seen to"
-        carrier.see_to(1)
-        assert _is_done(waiting)

@@ -116,7 +116,8 @@ def ready(rig: Rig, messages: Sequence[Message]) -> Iterator[Callable[[], object
         connection.send_command("CLIENT", "REPLY", "OFF")
         move = connection.pack_command("LMOVE", waiting, QUEUE, "RIGHT", "LEFT")
         yield lambda: connection.send_packed_command(move, check_health=False)
-        connection.send_command("CLIENT", "REPLY", "ON")
+        # A check of its health would wait for an answer, and they are off until this one.
+        connection.send_command("CLIENT", "REPLY", "ON", check_health=False)
         connection.read_response()
         left = rig.queue.redis.llen(waiting)
         if left:
@@ -193,13 +194,13 @@ def sustained_per_s(done_s: NDArray[np.float64], *, left_out: int, turn: int) ->
 
     Lanes finish dozens of pairs at once and each at its own time, so that a rate between two
     commits hangs on which two. It is taken between the mean of the first and that of the last
-    `turn` commits, which are as many as all lanes hold at a time.
+    `turn` commits, which are as many as all lanes hold at a time, or more if more came at once.
     """
     until_s = done_s[max(1, len(done_s) - left_out) - 1]
     steady_s = done_s[done_s <= until_s]
-    few = max(1, min(turn, len(steady_s) // 2))
-    passed_s = float(np.mean(steady_s[-few:]) - np.mean(steady_s[:few]))
-    if passed_s <= 0:
+    few = max(turn, int(np.unique(steady_s, return_counts=True)[1].max()))
+    if len(steady_s) < 2 * few:
         # Too few pairs for two means: all of them, start and end included.
         return len(done_s) / max(1e-9, float(done_s[-1] - done_s[0]))
-    return (len(steady_s) - few) / passed_s
+    passed_s = np.mean(steady_s[-few:]) - np.mean(steady_s[:few])
+    return (len(steady_s) - few) / float(passed_s)
