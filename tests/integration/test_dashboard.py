@@ -19,8 +19,10 @@ from moderation.wiring import Services
 from tests.conftest import Api
 from tests.integration.desk import add_case, add_user, signed_in
 
-# Noon, so that an hour more or less is the same day.
-NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
+
+def noon() -> datetime:
+    """Today's, when it is asked for: a run of all tests may last past midnight."""
+    return datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +137,7 @@ def test_what_waits_does_not_tell_blind_routes_apart(api: Api, role: Role) -> No
         connection.execute(
             cases.update().where(cases.c.id == held).values(state="held", assigned_to="ann")
         )
-    decide(api.services, done, "match", NOON)
+    decide(api.services, done, "match", noon())
     found = look(api, role)
     assert {each["route"]: each["cases"] for each in found["waiting"]} == {
         "flagged": 3, "others": 3, "appeal": 1, "unscorable": 1,
@@ -158,7 +160,7 @@ def test_agreement_is_for_leads(api: Api) -> None:
 
 def test_decisions_count_on_their_day_of_utc_unless_undone(api: Api) -> None:
     """Each answer counts on the day of UTC on which it was given; undone ones nowhere."""
-    midnight = NOON.replace(hour=0) - timedelta(days=3)
+    midnight = noon().replace(hour=0) - timedelta(days=3)
     for answer, at in (
         ("mismatch", midnight - timedelta(microseconds=1)),
         ("mismatch", midnight),
@@ -183,23 +185,23 @@ def test_decisions_count_on_their_day_of_utc_unless_undone(api: Api) -> None:
 
 def test_the_flag_rate_is_of_what_got_a_score(api: Api) -> None:
     """Flagged over flagged and passed, with an interval around it; few verdicts have none."""
-    judge(api.services, NOON - timedelta(days=2), flag=10, **{"pass": 30}, unscorable=7)
-    judge(api.services, NOON - timedelta(days=5), flag=3)
+    judge(api.services, noon() - timedelta(days=2), flag=10, **{"pass": 30}, unscorable=7)
+    judge(api.services, noon() - timedelta(days=5), flag=3)
     found = look(api)
     by_day = {day["day"]: day["verdicts"] for day in found["days"]}
-    day = by_day[(NOON - timedelta(days=2)).date().isoformat()]
+    day = by_day[(noon() - timedelta(days=2)).date().isoformat()]
     assert (day["passed"], day["flagged"], day["unscorable"]) == (30, 10, 7)
     rate = day["flag_rate"]
     assert (rate["n"], rate["point"]) == (40, 0.25)
     assert 0.1 < rate["lower"] < 0.25 < rate["upper"] < 0.42
-    few = by_day[(NOON - timedelta(days=5)).date().isoformat()]["flag_rate"]
+    few = by_day[(noon() - timedelta(days=5)).date().isoformat()]["flag_rate"]
     assert (few["n"], few["point"], few["has_too_few"]) == (3, None, True)
     assert found["flag_rate"]["n"] == 43
 
 
 def test_days_that_are_over_are_counted_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Later looks read verdicts of today and yesterday only, and say the same."""
-    judge(api.services, NOON - timedelta(days=9), flag=5, **{"pass": 15})
+    judge(api.services, noon() - timedelta(days=9), flag=5, **{"pass": 15})
     first = look(api)
     asked: list[Any] = []
     judged: Callable[..., Any] = dashboard_figures.desk_figures.judged
@@ -208,7 +210,7 @@ def test_days_that_are_over_are_counted_once(api: Api, monkeypatch: pytest.Monke
         "judged",
         lambda connection, period: (asked.append(period), judged(connection, period))[1],
     )
-    judge(api.services, NOON - timedelta(days=1), flag=10)
+    judge(api.services, noon() - timedelta(days=1), flag=10)
     second = look(api)
     assert [period.until - period.since for period in asked] == [timedelta(days=2)]
     assert second["days"][:-2] == first["days"][:-2]
@@ -217,7 +219,7 @@ def test_days_that_are_over_are_counted_once(api: Api, monkeypatch: pytest.Monke
 
 def test_handling_time_is_that_of_one_case(api: Api) -> None:
     """From when a case came in sight, though claimed while the one before was looked at."""
-    at = NOON - timedelta(days=1)
+    at = noon() - timedelta(days=1)
     for number in range(5):
         # Each is claimed 20 s before its decision, and decided 10 s after the one before.
         decide(
@@ -234,7 +236,7 @@ def test_handling_time_is_that_of_one_case(api: Api) -> None:
 
 def test_an_appeal_is_overturned_if_its_answer_is_another(api: Api) -> None:
     """Against the answer that stood or, without one, the verdict; unclear answers do not count."""
-    at = NOON - timedelta(days=1)
+    at = noon() - timedelta(days=1)
 
     def appeal(before: str | None, answer: str, *, route: Route = Route.FLAGGED) -> None:
         first = add_case(api.services, route=route)
@@ -282,7 +284,7 @@ def test_publications_are_marked_with_their_threshold(api: Api) -> None:
             connection.execute(
                 insert(publications).values(
                     policy="default", action=action, live_version=live, who="ann", why="a test",
-                    created_at=NOON - timedelta(days=days),
+                    created_at=noon() - timedelta(days=days),
                 )
             )  # fmt: skip
     found = look(api)["publications"]
