@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where CLIP runs")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="numbers CLIP computes with; auto takes bf16 where it is much faster"
+        "auto", description="numbers CLIP computes with; auto takes bf16 where that is faster"
     )
     max_batch_items: PositiveInt = Field(64, description="most pairs in one forward pass")
     forward_lanes: int = Field(
