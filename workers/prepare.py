@@ -73,13 +73,14 @@ class Preparation:
 
     def begin(self, journeys: Sequence[Journey]) -> None:
         """Have each journey handed to `on_outcomes`, with a score or with what kept it from one."""
-        is_local = self._services.blobs.is_local
-        near = [j for j in journeys if is_local and j.submission.image.url is None]
+        near: list[Journey] = []
+        far: list[Journey] = []
+        is_disk = self._services.blobs.is_local
+        for journey in journeys:
+            (near if is_disk and journey.submission.image.url is None else far).append(journey)
         self._decoding.submit(near)
-        if len(near) < len(journeys):
-            for journey in journeys:
-                if not is_local or journey.submission.image.url is not None:
-                    self._fetching.submit(self._prepare, [journey])
+        for journey in far:
+            self._fetching.submit(self._prepare, [journey])
 
     def close(self) -> None:
         """Finish what is under way, then let everything go."""

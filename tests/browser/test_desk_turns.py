@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from playwright.sync_api import Browser, expect
+import pytest
+from playwright.sync_api import Browser, Route, expect
 from sqlalchemy import func, select, update
 
 from moderation.store.review_tables import claims, decisions
@@ -131,13 +132,42 @@ def test_leaving_gives_back_what_was_claimed(api: Api, seat: Seated) -> None:
     eventually(lambda: claimed(api.services) == {})
 
 
+@pytest.mark.parametrize("goes", ["elsewhere", "away"])
+def test_leaving_gives_back_a_case_whose_image_is_still_coming(
+    api: Api, seat: Seated, goes: str
+) -> None:
+    """Also what is claimed and not shown yet is free for others, and is not shown afterwards."""
+    first, second = add_queue(api.services, 2)
+    page = seat("amina").context.new_page()
+    page.clock.install()
+    held: list[Route] = []
+    page.route(f"**/cases/{second}/image", lambda route: held.append(route))
+    page.goto("/review")
+    expect(page.locator(f'article[data-case="{first}"]')).to_be_visible()
+    eventually(lambda: bool(page.wait_for_timeout(20)) or len(held) == 1)
+    assert len(claimed(api.services)) == 2
+    if goes == "elsewhere":
+        page.goto("/review/mine")
+        eventually(lambda: claimed(api.services) == {})
+        return
+    page.clock.run_for(601_000)
+    expect(page.get_by_role("heading", name="Paused")).to_be_visible()
+    eventually(lambda: claimed(api.services) == {})
+    with page.expect_response(f"**/cases/{second}/image"):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    expect(page.get_by_role("heading", name="Paused")).to_be_visible()
+    page.keyboard.press("c")
+    expect(page.locator(f'article[data-case="{first}"]')).to_be_visible()
+
+
 def test_who_leaves_at_once_has_decided(api: Api, seat: Seated) -> None:
     """A decision is made by its key, also when the page is left in the same moment."""
     allow_any_reason(api.services)
     first, _ = add_queue(api.services, 2)
     page = seat("amina").open()
     expect(page.locator("article.case")).to_be_visible()
-    page.wait_for_timeout(230)
+    page.wait_for_load_state("networkidle")
     page.evaluate(
         "document.dispatchEvent(new KeyboardEvent('keydown', {key: 'x', code: 'KeyX'}));"
         "location.href = '/review/mine'"

@@ -44,9 +44,7 @@ export async function claim({ policy, caseId } = {}) {
   const response = await post("/review/next", body);
   if (response.status === 204) return null;
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  const item = new Item(document.adoptNode(page.querySelector("article.case")));
-  await item.decoded();
-  return item;
+  return new Item(document.adoptNode(page.querySelector("article.case")));
 }
 
 /** Give a case back, also from a page that is going away. */

@@ -24,6 +24,7 @@ const undoMs = Number(desk.dataset.undoS) * 1000;
 
 let current = null; // the item that is looked at
 const ahead = []; // claimed items that come next
+const arriving = new Set(); // claimed items whose image is not decoded yet
 const done = []; // outbox entries that may be undone, the last one at the end
 const returned = []; // what the server did not take: {entry, error}
 let asked = null; // the answer that waits for a reason
@@ -106,10 +107,13 @@ async function fill() {
   if (!isQueue || isAway || isFilling || document.hidden) return;
   isFilling = true;
   try {
-    while (ahead.length === 0 || current === null) {
+    while (!isAway && (ahead.length === 0 || current === null)) {
       const item = await claim({ policy });
       if (item === null) break;
       if (isAway) { release(item); break; }
+      await arrive(item);
+      // Given back, or taken by somebody else, while its image came.
+      if (item.claim === null || item.isLost) continue;
       item.typed = readDraft(item.id);
       ahead.push(item);
       if (current === null) next();
@@ -122,6 +126,12 @@ async function fill() {
   } finally {
     isFilling = false;
   }
+}
+
+async function arrive(item) {
+  arriving.add(item);
+  await item.decoded();
+  arriving.delete(item);
 }
 
 function next() {
@@ -277,12 +287,12 @@ function lookAgain() {
 }
 
 function lose(item, words) {
+  item.isLost = true;
   if (item !== current) {
     const index = ahead.indexOf(item);
     if (index >= 0) ahead.splice(index, 1);
     return fill();
   }
-  item.isLost = true;
   clearAsk();
   refresh();
   notice(words);
@@ -297,6 +307,7 @@ async function take() {
   try {
     const item = await claim({ caseId: id });
     if (item === null) throw new Refused("The case cannot be taken any more.");
+    await arrive(item);
     item.typed = typed;
     show(item);
     say("The case is yours.");
@@ -327,12 +338,14 @@ async function saveNote() {
 
 // ---- here, away, gone ---------------------------------------------------------------------------
 
-const held = () => [current, ...ahead, ...[...outbox.entries].map(entry => entry.item)]
-  .filter(item => item?.claim && !item.isLost);
+const isOurs = item => item?.claim && !item.isLost;
+const unsettled = () => [current, ...ahead, ...arriving].filter(isOurs);
+const held = () => [...unsettled(), ...[...outbox.entries].map(entry => entry.item).filter(isOurs)];
 
 // The one in sight first: a page that is loaded again at once is likelier to find it.
 function giveBack() {
-  for (const item of [current, ...ahead.splice(0)]) if (item?.claim && !item.isLost) release(item);
+  for (const item of unsettled()) release(item);
+  ahead.length = 0;
 }
 
 function pauseWork() {
