@@ -23,7 +23,7 @@ Wanted = Literal["auto", "fp32", "bf16"]
 
 # A cosine may move so far; a calibration with a slope of 30 then moves a score by 0.04 at most.
 MAX_DRIFT = 0.005
-# Less gain than this is within the noise: two starts would choose, and score, differently.
+# Less gain is not worth scores that move; from start to start it varies by about a tenth.
 _FASTER = 1.2
 # On a GPU a small batch takes as long in any precision.
 _PROBE_PAIRS = {"cpu": 16, "cuda": 256}

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from sqlalchemy import func, select, update
 
 from moderation.store.review_tables import claims, decisions
@@ -65,12 +65,18 @@ def test_a_lease_that_ran_out_is_told_and_nothing_typed_is_lost(
             assert connection.execute(select(decisions.c.note)).scalar_one() == "half a thought"
 
 
-def test_a_page_that_is_open_keeps_its_cases(browser: Browser, services: Services) -> None:
-    """Heartbeats hold both the case that is shown and the one that comes next."""
+@pytest.mark.parametrize("is_coming", [False, True])
+def test_a_page_that_is_open_keeps_its_cases(
+    browser: Browser, services: Services, is_coming: bool
+) -> None:
+    """Heartbeats hold the case that is shown and the next one, also while its image comes."""
     hasty = replace(services, settings=services.settings.model_copy(update={"review_lease_s": 1}))
-    add_queue(services, 2)
+    _, second = add_queue(services, 2)
     with serve_api(hasty) as api, seats(browser, api) as seat, signed_in(api, "berta") as berta:
-        page = seat("amina").open()
+        page = seat("amina").context.new_page()
+        if is_coming:
+            _hold_image(page, second)
+        page.goto("/review")
         expect(page.locator("article.case")).to_be_visible()
         eventually(lambda: bool(page.wait_for_timeout(20)) or len(claimed(services)) == 2)
         page.wait_for_timeout(2000)
@@ -132,33 +138,62 @@ def test_leaving_gives_back_what_was_claimed(api: Api, seat: Seated) -> None:
     eventually(lambda: claimed(api.services) == {})
 
 
-@pytest.mark.parametrize("goes", ["elsewhere", "away"])
-def test_leaving_gives_back_a_case_whose_image_is_still_coming(
-    api: Api, seat: Seated, goes: str
-) -> None:
-    """Also what is claimed and not shown yet is free for others, and is not shown afterwards."""
-    first, second = add_queue(api.services, 2)
+def test_leaving_gives_back_a_case_whose_image_is_still_coming(api: Api, seat: Seated) -> None:
+    """Also what is claimed and not shown yet is free for others, and nothing more is claimed."""
+    _, second, _ = add_queue(api.services, 3)
+    page = seat("amina").context.new_page()
+    coming = _hold_image(page, second)
+    page.goto("/review")
+    eventually(lambda: bool(page.wait_for_timeout(20)) or len(coming) == 1)
+    page.goto("/review/mine")
+    eventually(lambda: claimed(api.services) == {})
+    page.wait_for_timeout(500)
+    with api.services.database.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(claims)).scalar_one() == 2
+
+
+def test_who_goes_away_is_shown_nothing_that_comes_late(api: Api, seat: Seated) -> None:
+    """A case whose image was still coming is given back as well, and does not end the pause."""
+    (first,) = add_queue(api.services, 1)
     page = seat("amina").context.new_page()
     page.clock.install()
-    held: list[Route] = []
-    page.route(f"**/cases/{second}/image", lambda route: held.append(route))
     page.goto("/review")
-    expect(page.locator(f'article[data-case="{first}"]')).to_be_visible()
-    eventually(lambda: bool(page.wait_for_timeout(20)) or len(held) == 1)
-    assert len(claimed(api.services)) == 2
-    if goes == "elsewhere":
-        page.goto("/review/mine")
-        eventually(lambda: claimed(api.services) == {})
-        return
-    page.clock.run_for(601_000)
+    expect(page.locator("article.case")).to_be_visible()
+    page.clock.run_for(595_000)
+    (second,) = add_queue(api.services, 1)
+    coming = _hold_image(page, second)
+    page.evaluate("dispatchEvent(new Event('focus'))")
+    eventually(lambda: bool(page.wait_for_timeout(20)) or len(coming) == 1)
+    page.clock.run_for(6_000)
     expect(page.get_by_role("heading", name="Paused")).to_be_visible()
     eventually(lambda: claimed(api.services) == {})
     with page.expect_response(f"**/cases/{second}/image"):
-        held[0].continue_()
+        coming[0].continue_()
     page.wait_for_timeout(300)
     expect(page.get_by_role("heading", name="Paused")).to_be_visible()
     page.keyboard.press("c")
     expect(page.locator(f'article[data-case="{first}"]')).to_be_visible()
+
+
+def test_a_case_is_shown_whose_image_does_not_come(api: Api, seat: Seated) -> None:
+    """After ten seconds people see the caption, and may decide or ask for the image again."""
+    (made,) = add_queue(api.services, 1)
+    page = seat("amina").context.new_page()
+    page.clock.install()
+    coming = _hold_image(page, made)
+    page.goto("/review")
+    eventually(lambda: bool(page.wait_for_timeout(20)) or len(coming) == 1)
+    expect(page.locator("#loading")).to_be_visible()
+    page.clock.run_for(10_500)
+    expect(page.locator(f'article[data-case="{made}"]')).to_be_visible()
+    expect(page.locator("#actions")).to_be_visible()
+
+
+def _hold_image(page: Page, case: UUID) -> list[Route]:
+    """Keep a case's image from the page; the requests for it."""
+    coming: list[Route] = []
+    page.route(f"**/cases/{case}/image", lambda route: coming.append(route))
+    return coming
 
 
 def test_who_leaves_at_once_has_decided(api: Api, seat: Seated) -> None:
@@ -168,6 +203,7 @@ def test_who_leaves_at_once_has_decided(api: Api, seat: Seated) -> None:
     page = seat("amina").open()
     expect(page.locator("article.case")).to_be_visible()
     page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(230)
     page.evaluate(
         "document.dispatchEvent(new KeyboardEvent('keydown', {key: 'x', code: 'KeyX'}));"
         "location.href = '/review/mine'"

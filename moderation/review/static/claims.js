@@ -2,6 +2,9 @@
 
 import { post, Refused } from "./api.js";
 
+// A case is shown without its image rather than not at all.
+const LONGEST_WAIT_MS = 10_000;
+
 /** A case on this page. Its node keeps what was typed while the case is out of sight. */
 export class Item {
   constructor(node) {
@@ -32,9 +35,12 @@ export class Item {
       && this.typed.reason === undefined;
   }
 
-  /** The image, ready to be painted: a case whose image is missing is ready as well. */
+  /** The image is ready to be painted, is missing, or was waited for long enough. */
   async decoded() {
-    await this.node.querySelector("#image")?.decode().catch(() => {});
+    const image = this.node.querySelector("#image");
+    if (image === null) return;
+    const enough = new Promise(resolve => { setTimeout(resolve, LONGEST_WAIT_MS); });
+    await Promise.race([image.decode().catch(() => {}), enough]);
   }
 }
 

@@ -112,8 +112,8 @@ async function fill() {
       if (item === null) break;
       if (isAway) { release(item); break; }
       await arrive(item);
-      // Given back, or taken by somebody else, while its image came.
-      if (item.claim === null || item.isLost) continue;
+      // Given back or lost while its image came; who is here again still wants a case.
+      if (!isOurs(item)) continue;
       item.typed = readDraft(item.id);
       ahead.push(item);
       if (current === null) next();
@@ -308,6 +308,7 @@ async function take() {
     const item = await claim({ caseId: id });
     if (item === null) throw new Refused("The case cannot be taken any more.");
     await arrive(item);
+    if (!isOurs(item)) throw new Refused("The case cannot be taken any more.");
     item.typed = typed;
     show(item);
     say("The case is yours.");
@@ -472,7 +473,7 @@ document.querySelector('form[action="/review/logout"]').addEventListener("submit
 document.addEventListener("visibilitychange", () => { if (!document.hidden) { keep(); fill(); } });
 addEventListener("focus", () => fill());
 addEventListener("online", () => fill());
-addEventListener("pagehide", giveBack);
+addEventListener("pagehide", () => { isAway = true; giveBack(); });
 addEventListener("pageshow", event => { if (event.persisted) location.reload(); });
 addEventListener("beforeunload", event => { if (outbox.entries.size > 0 && outbox.stuck.length > 0) event.preventDefault(); });
 setInterval(keep, Number(desk.dataset.leaseS) * 250);

@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 from functools import partial
+from threading import Thread
 from typing import Any
 from unittest.mock import patch
 
@@ -53,8 +54,8 @@ def test_the_model_itself_stays_as_it_was(model: ClipModel) -> None:
     ("faster", "drift", "expected"),
     [
         (3.0, 0.001, "bf16"),
-        (1.4, 0.001, "bf16"),
-        (1.1, 0.001, "fp32"),
+        (1.25, 0.001, "bf16"),
+        (1.15, 0.001, "fp32"),
         (3.0, 0.01, "fp32"),
         (3.0, -0.01, "fp32"),
         (0.5, 0.0, "fp32"),
@@ -102,13 +103,20 @@ def test_rounds_alternate_and_the_shortest_runs_count(
     assert dtypes == [torch.float32, torch.bfloat16] * (len(runs_s) // 2)
 
 
-def test_waiting_for_a_core_does_not_count(model: ClipModel) -> None:
-    """On a CPU the towers' own CPU time decides, whatever else the machine does meanwhile."""
+def _keep_a_core_busy() -> None:
+    while time.thread_time() < 0.5:
+        pass
+
+
+def test_waiting_for_others_does_not_count(model: ClipModel) -> None:
+    """On a CPU the towers' own CPU time decides, whatever other threads do meanwhile."""
     encode = Towers.encode_images
 
     def slowed(towers: Towers, pixels: Any) -> Any:
         if next(towers.model.clip.parameters()).dtype == torch.float32:
-            time.sleep(0.5)
+            other = Thread(target=_keep_a_core_busy)
+            other.start()
+            other.join()
         return encode(towers, pixels)
 
     with patch.object(Towers, "encode_images", slowed):
