@@ -148,8 +148,22 @@ def test_leaving_gives_back_a_case_whose_image_is_still_coming(api: Api, seat: S
     page.goto("/review/mine")
     eventually(lambda: claimed(api.services) == {})
     page.wait_for_timeout(500)
-    with api.services.database.connect() as connection:
-        assert connection.execute(select(func.count()).select_from(claims)).scalar_one() == 2
+    assert _claims_made(api.services) == 2
+
+
+def test_a_page_on_its_way_out_claims_nothing_more(api: Api, seat: Seated) -> None:
+    """Nobody would get the answer, and the case would be nobody's until its lease ran out."""
+    _, second, _ = add_queue(api.services, 3)
+    page = seat("amina").context.new_page()
+    coming = _hold_image(page, second)
+    page.goto("/review")
+    eventually(lambda: bool(page.wait_for_timeout(20)) or len(coming) == 1)
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide'))")
+    eventually(lambda: claimed(api.services) == {})
+    with page.expect_response(f"**/cases/{second}/image"):
+        coming[0].continue_()
+    page.wait_for_timeout(500)
+    assert _claims_made(api.services) == 2
 
 
 def test_who_goes_away_is_shown_nothing_that_comes_late(api: Api, seat: Seated) -> None:
@@ -187,6 +201,12 @@ def test_a_case_is_shown_whose_image_does_not_come(api: Api, seat: Seated) -> No
     page.clock.run_for(10_500)
     expect(page.locator(f'article[data-case="{made}"]')).to_be_visible()
     expect(page.locator("#actions")).to_be_visible()
+
+
+def _claims_made(services: Services) -> int:
+    """How many claims were ever made, also those that have ended."""
+    with services.database.connect() as connection:
+        return connection.execute(select(func.count()).select_from(claims)).scalar_one()
 
 
 def _hold_image(page: Page, case: UUID) -> list[Route]:
