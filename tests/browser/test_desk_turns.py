@@ -142,9 +142,7 @@ def test_leaving_gives_back_a_case_whose_image_is_still_coming(api: Api, seat: S
     """Also what is claimed and not shown yet is free for others, and nothing more is claimed."""
     _, second, _ = add_queue(api.services, 3)
     page = seat("amina").context.new_page()
-    coming = _hold_image(page, second)
-    page.goto("/review")
-    eventually(lambda: bool(page.wait_for_timeout(20)) or len(coming) == 1)
+    _open_with(_hold_image(page, second), page)
     page.goto("/review/mine")
     eventually(lambda: claimed(api.services) == {})
     page.wait_for_timeout(500)
@@ -156,8 +154,7 @@ def test_a_page_on_its_way_out_claims_nothing_more(api: Api, seat: Seated) -> No
     _, second, _ = add_queue(api.services, 3)
     page = seat("amina").context.new_page()
     coming = _hold_image(page, second)
-    page.goto("/review")
-    eventually(lambda: bool(page.wait_for_timeout(20)) or len(coming) == 1)
+    _open_with(coming, page)
     page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide'))")
     eventually(lambda: claimed(api.services) == {})
     with page.expect_response(f"**/cases/{second}/image"):
@@ -194,9 +191,7 @@ def test_a_case_is_shown_whose_image_does_not_come(api: Api, seat: Seated) -> No
     (made,) = add_queue(api.services, 1)
     page = seat("amina").context.new_page()
     page.clock.install()
-    coming = _hold_image(page, made)
-    page.goto("/review")
-    eventually(lambda: bool(page.wait_for_timeout(20)) or len(coming) == 1)
+    _open_with(_hold_image(page, made), page)
     expect(page.locator("#loading")).to_be_visible()
     page.clock.run_for(10_500)
     expect(page.locator(f'article[data-case="{made}"]')).to_be_visible()
@@ -207,6 +202,12 @@ def _claims_made(services: Services) -> int:
     """How many claims were ever made, also those that have ended."""
     with services.database.connect() as connection:
         return connection.execute(select(func.count()).select_from(claims)).scalar_one()
+
+
+def _open_with(coming: list[Route], page: Page) -> None:
+    """Open the desk, and wait until the image that is held has been asked for."""
+    page.goto("/review")
+    eventually(lambda: bool(page.wait_for_timeout(20)) or len(coming) == 1)
 
 
 def _hold_image(page: Page, case: UUID) -> list[Route]:
