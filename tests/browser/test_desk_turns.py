@@ -187,7 +187,7 @@ def test_who_goes_away_is_shown_nothing_that_comes_late(api: Api, seat: Seated) 
 
 
 def test_a_case_is_shown_whose_image_does_not_come(api: Api, seat: Seated) -> None:
-    """After ten seconds people see the caption, and may decide or ask for the image again."""
+    """After ten seconds people see the caption, and may decide."""
     (made,) = add_queue(api.services, 1)
     page = seat("amina").context.new_page()
     page.clock.install()
